@@ -1,0 +1,65 @@
+# A machine with Go, git and make is enough. Every other tool is pinned in a
+# module of its own below tools/, built on first use and then taken from Go's
+# build cache; one module per tool, so that no tool's dependencies move
+# another's version or the project's.
+
+BUF      := go tool -modfile=tools/buf/go.mod buf
+LINT     := go tool -modfile=tools/lint/go.mod golangci-lint
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+# The race detector needs cgo, and so a C compiler; RACE=-race insists on it.
+RACE     ?= $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
+PACKAGES ?= ./...
+
+.DEFAULT_GOAL := help
+.PHONY: help build test lint generate bars bench demo
+
+## help      print this list
+help:
+	@sed -n 's/^## /  make /p' Makefile
+
+## build     build bin/multirate, static and stripped
+build:
+	@echo "==> building bin/multirate $(VERSION)"
+	@CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/multirate ./cmd/multirate
+
+## test      lint, vet and run every test, with the race detector where cgo is at hand
+test: lint
+	@echo "==> go vet $(PACKAGES)"
+	@go vet $(PACKAGES)
+	@echo "==> go test $(or $(RACE),(without -race, which needs a C compiler)) $(PACKAGES)"
+	@go test $(RACE) $(PACKAGES)
+
+## lint      check modules, proto, generated code and Go source
+lint:
+	@echo "==> go.mod and go.sum are tidy"
+	@go mod tidy -diff || { echo '    run go mod tidy' >&2; exit 1; }
+	@echo "==> buf: lint and format (the first run builds buf, about a minute)"
+	@$(BUF) lint
+	@$(BUF) format --diff --exit-code
+	@echo "==> buf: breaking changes against main"
+	@tools/breaking.sh $(BUF)
+	@echo "==> generated Go is up to date"
+	@tools/generated.sh $(BUF)
+	@echo "==> golangci-lint (the first run builds it, about a minute)"
+	@$(LINT) run $(PACKAGES)
+
+## generate  write the Go code of the proto files
+generate:
+	@echo "==> formatting proto and generating Go into proto/"
+	@$(BUF) format --write
+	@$(BUF) generate
+
+## bars      measure every figure the project promises, fail where one is missed
+bars:
+	@echo "==> measuring the promised figures"
+	@go run ./bench/bars
+
+## bench     run the Go benchmarks
+bench:
+	@echo "==> running the benchmarks"
+	@go test -run '^$$' -bench . -benchmem ./bench/...
+
+## demo      train on real data through the service and compare
+demo:
+	@echo "==> training on real data through the service"
+	@go run ./cmd/multirate train
