@@ -630,7 +630,8 @@ type GetLearningRateResponse struct {
 	// for a run without declared groups.
 	Rates []*ParamGroupRate `protobuf:"bytes,2,rep,name=rates,proto3" json:"rates,omitempty"`
 	// Rates for the steps after this one, in order, that stay valid without a new
-	// call as long as the loss does not rise. Empty: ask again at the next step.
+	// call as long as the loss stays within upcoming_loss_limit. Empty: ask again
+	// at the next step.
 	Upcoming []*UpcomingRates `protobuf:"bytes,3,rep,name=upcoming,proto3" json:"upcoming,omitempty"`
 	// Why this rate, in machine-readable form.
 	Explanation *Explanation `protobuf:"bytes,4,opt,name=explanation,proto3" json:"explanation,omitempty"`
@@ -643,8 +644,12 @@ type GetLearningRateResponse struct {
 	// steps, since curvature pairs must come from one batch. 0: no wish. The
 	// trainer is free to decline; batch_id in the statistics tells what it did.
 	HoldBatchSteps int32 `protobuf:"varint,7,opt,name=hold_batch_steps,json=holdBatchSteps,proto3" json:"hold_batch_steps,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// The loss above which the upcoming rates are void and the trainer must ask.
+	// Absent: no limit is known; they are valid while the loss does not exceed
+	// the largest reported so far.
+	UpcomingLossLimit *float64 `protobuf:"fixed64,8,opt,name=upcoming_loss_limit,json=upcomingLossLimit,proto3,oneof" json:"upcoming_loss_limit,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *GetLearningRateResponse) Reset() {
@@ -722,6 +727,13 @@ func (x *GetLearningRateResponse) GetEstimateWanted() bool {
 func (x *GetLearningRateResponse) GetHoldBatchSteps() int32 {
 	if x != nil {
 		return x.HoldBatchSteps
+	}
+	return 0
+}
+
+func (x *GetLearningRateResponse) GetUpcomingLossLimit() float64 {
+	if x != nil && x.UpcomingLossLimit != nil {
+		return *x.UpcomingLossLimit
 	}
 	return 0
 }
@@ -2113,8 +2125,8 @@ func (x *SnapshotRunRequest) GetRunId() string {
 // SnapshotRunResponse is a run's state.
 type SnapshotRunResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Opaque, versioned, checksummed bytes. About 8 bytes times window times
-	// sketch dimension, 32 KiB by default.
+	// Opaque, versioned, checksummed bytes. About 4 bytes times window times
+	// sketch dimension, 24 KiB by default.
 	Snapshot []byte `protobuf:"bytes,1,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
 	// The latest step in it. Absent: before the first step.
 	LatestStep    *int64 `protobuf:"varint,2,opt,name=latest_step,json=latestStep,proto3,oneof" json:"latest_step,omitempty"`
@@ -2310,7 +2322,7 @@ const file_multirate_v1_learning_rate_service_proto_rawDesc = "" +
 	"\n" +
 	"statistics\x18\x03 \x01(\v2\x18.multirate.v1.StatisticsR\n" +
 	"statistics\x124\n" +
-	"\x16applied_learning_rates\x18\x04 \x03(\x01R\x14appliedLearningRates\"\xd7\x02\n" +
+	"\x16applied_learning_rates\x18\x04 \x03(\x01R\x14appliedLearningRates\"\xa4\x03\n" +
 	"\x17GetLearningRateResponse\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\x03R\x04step\x122\n" +
 	"\x05rates\x18\x02 \x03(\v2\x1c.multirate.v1.ParamGroupRateR\x05rates\x127\n" +
@@ -2318,7 +2330,9 @@ const file_multirate_v1_learning_rate_service_proto_rawDesc = "" +
 	"\vexplanation\x18\x04 \x01(\v2\x19.multirate.v1.ExplanationR\vexplanation\x12+\n" +
 	"\x11spectrum_revision\x18\x05 \x01(\x03R\x10spectrumRevision\x12'\n" +
 	"\x0festimate_wanted\x18\x06 \x01(\bR\x0eestimateWanted\x12(\n" +
-	"\x10hold_batch_steps\x18\a \x01(\x05R\x0eholdBatchSteps\"\\\n" +
+	"\x10hold_batch_steps\x18\a \x01(\x05R\x0eholdBatchSteps\x123\n" +
+	"\x13upcoming_loss_limit\x18\b \x01(\x01H\x00R\x11upcomingLossLimit\x88\x01\x01B\x16\n" +
+	"\x14_upcoming_loss_limit\"\\\n" +
 	"\x1aStreamLearningRatesRequest\x12>\n" +
 	"\arequest\x18\x01 \x01(\v2$.multirate.v1.GetLearningRateRequestR\arequest\"`\n" +
 	"\x1bStreamLearningRatesResponse\x12A\n" +
@@ -2582,6 +2596,7 @@ func file_multirate_v1_learning_rate_service_proto_init() {
 	file_multirate_v1_run_proto_init()
 	file_multirate_v1_spectrum_proto_init()
 	file_multirate_v1_statistics_proto_init()
+	file_multirate_v1_learning_rate_service_proto_msgTypes[9].OneofWrappers = []any{}
 	file_multirate_v1_learning_rate_service_proto_msgTypes[12].OneofWrappers = []any{}
 	file_multirate_v1_learning_rate_service_proto_msgTypes[14].OneofWrappers = []any{}
 	file_multirate_v1_learning_rate_service_proto_msgTypes[19].OneofWrappers = []any{

@@ -81,9 +81,9 @@ type Policy int32
 const (
 	// Adaptive.
 	Policy_POLICY_UNSPECIFIED Policy = 0
-	// The closed loop's own choice: roots of the polynomial that best reduces the
-	// loss of the present model; per-scale Chebyshev where only a spectrum from
-	// Lanczos is known.
+	// The closed loop's own choice: with sketches, sweeps over the reciprocal Ritz
+	// values, stiff directions first; per-scale Chebyshev where only a spectrum
+	// from Lanczos is known.
 	Policy_POLICY_ADAPTIVE Policy = 1
 	// The largest constant rate that is safe for the stiffest curvature known.
 	Policy_POLICY_CONSTANT Policy = 2
@@ -290,10 +290,11 @@ type Run struct {
 	// errors). No step then promises a larger fall than the loss can have.
 	// Absent: unknown.
 	LossLowerBound *float64 `protobuf:"fixed64,11,opt,name=loss_lower_bound,json=lossLowerBound,proto3,oneof" json:"loss_lower_bound,omitempty"`
-	// The loss may exceed the least loss seen, measured from the lower bound, by
-	// at most this factor before the service falls back to short steps; > 1.
-	// Absent: 2. It is a guard, not a guarantee: only the trainer could take a
-	// step back.
+	// The loss may exceed the least loss seen by at most this factor before the
+	// service falls back to short steps; > 1. Both are measured from the lower
+	// bound or, where none is known, from as far below the least loss as that is
+	// below the first. Absent: 2. It is a guard, not a guarantee: only the trainer
+	// could take a step back.
 	MaxLossGrowth *float64 `protobuf:"fixed64,12,opt,name=max_loss_growth,json=maxLossGrowth,proto3,oneof" json:"max_loss_growth,omitempty"`
 	// Steps that the training will take in all, >= 1. Absent: unknown.
 	HorizonSteps *int64 `protobuf:"varint,13,opt,name=horizon_steps,json=horizonSteps,proto3,oneof" json:"horizon_steps,omitempty"`
@@ -303,8 +304,8 @@ type Run struct {
 	FallbackLearningRate *float64 `protobuf:"fixed64,14,opt,name=fallback_learning_rate,json=fallbackLearningRate,proto3,oneof" json:"fallback_learning_rate,omitempty"`
 	// No rate above this is ever returned, > 0. Absent: no limit.
 	MaxLearningRate *float64 `protobuf:"fixed64,15,opt,name=max_learning_rate,json=maxLearningRate,proto3,oneof" json:"max_learning_rate,omitempty"`
-	// Gradient sketches kept, 4 to 64. Each pair of successive ones yields one
-	// Ritz value. Absent: 16.
+	// Pairs of successive gradient sketches kept, 4 to 64. Each yields at most
+	// one Ritz value. Absent: 24.
 	Window *int32 `protobuf:"varint,16,opt,name=window,proto3,oneof" json:"window,omitempty"`
 	// Labels for the client's own use: at most 64, keys and values at most 256
 	// bytes of UTF-8.

@@ -1,0 +1,91 @@
+package multirate
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"iter"
+	"math"
+	"unsafe"
+
+	multiratev1 "multirate/proto/multirate/v1"
+)
+
+// defaultChunkElements is the contract's chunk_elements for 0.
+const defaultChunkElements = 262_144
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// chunking says how vectors are cut up on the wire.
+type chunking struct {
+	// elements a chunk at most.
+	elements int
+	// width of an element on the wire, 4 or 8 bytes.
+	width int
+}
+
+func elementWidth[T Float]() int { return int(unsafe.Sizeof(T(0))) }
+
+// encodeChunks cuts v, vector number vector of its stream, into chunks. Each
+// has bytes of its own, since gRPC may keep what it sends.
+func encodeChunks[T Float](c chunking, vector int32, v []T) iter.Seq[*multiratev1.VectorChunk] {
+	return func(yield func(*multiratev1.VectorChunk) bool) {
+		for offset, index := 0, int32(0); offset < len(v); index++ {
+			part := v[offset:min(len(v), offset+c.elements)]
+			data := encodeElements(c.width, part)
+			if !yield(&multiratev1.VectorChunk{
+				Vector: vector,
+				Index:  index,
+				Offset: int64(offset),
+				Total:  int64(len(v)),
+				Data:   data,
+				Crc32C: crc32.Checksum(data, castagnoli),
+			}) {
+				return
+			}
+			offset += len(part)
+		}
+	}
+}
+
+func encodeElements[T Float](width int, part []T) []byte {
+	data := make([]byte, width*len(part))
+	if width == 4 {
+		for i, x := range part {
+			binary.LittleEndian.PutUint32(data[4*i:], math.Float32bits(float32(x)))
+		}
+		return data
+	}
+	for i, x := range part {
+		binary.LittleEndian.PutUint64(data[8*i:], math.Float64bits(float64(x)))
+	}
+	return data
+}
+
+// decodeChunk writes the chunk's elements to v[filled:] and returns how many
+// there are. A chunk of another vector, out of order, too long or damaged is an
+// error and leaves v as it was.
+func decodeChunk[T Float](c chunking, v []T, filled int, vector int32, chunk *multiratev1.VectorChunk) (int, error) {
+	data := chunk.GetData()
+	n := len(data) / c.width
+	switch {
+	case chunk.GetVector() != vector:
+		return 0, fmt.Errorf("chunk of vector %d", chunk.GetVector())
+	case chunk.GetTotal() != int64(len(v)):
+		return 0, fmt.Errorf("chunk of a vector of %d elements, want %d", chunk.GetTotal(), len(v))
+	case chunk.GetOffset() != int64(filled):
+		return 0, fmt.Errorf("chunk at element %d, want %d", chunk.GetOffset(), filled)
+	case n == 0 || len(data)%c.width != 0 || n > len(v)-filled:
+		return 0, fmt.Errorf("chunk of %d bytes at element %d of %d, %d bytes each", len(data), filled, len(v), c.width)
+	case crc32.Checksum(data, castagnoli) != chunk.GetCrc32C():
+		return 0, fmt.Errorf("chunk at element %d is damaged: its checksum differs", filled)
+	}
+	for i := range n {
+		if c.width == 4 {
+			v[filled+i] = T(math.Float32frombits(binary.LittleEndian.Uint32(data[4*i:])))
+		} else {
+			v[filled+i] = T(math.Float64frombits(binary.LittleEndian.Uint64(data[8*i:])))
+		}
+	}
+	return n, nil
+}

@@ -1,0 +1,183 @@
+package multirate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	multiratev1 "multirate/proto/multirate/v1"
+)
+
+// HessianVectorProduct writes H*v at fixed parameters to the whole of hv, which
+// holds anything. Both have length D; v must be left as it is.
+type HessianVectorProduct[T Float] func(v, hv []T) error
+
+// EstimateOptions are the wishes for a spectrum estimate. The zero value is
+// good.
+type EstimateOptions struct {
+	// MaxProducts is the number of products at most, 1 to min(D, 1024). 0:
+	// min(D, 128). The service stops earlier once the scales have converged.
+	MaxProducts int
+	// Float32 sends float64 vectors as float32: half the bytes, but no scale
+	// flatter than about 1e-7 of the stiffest can be seen.
+	Float32 bool
+	// ChunkElements is the number of elements a chunk at most, 1 to 1,048,576.
+	// 0: 262,144.
+	ChunkElements int
+	// Seed is the seed of the random start vector.
+	Seed uint64
+	// Progress, if any, is called after each product.
+	Progress func(*Progress)
+}
+
+// EstimateSpectrum lets the service run Lanczos on products that hvp computes
+// at the current parameters, in float64, and returns the run's new spectrum. An
+// error, of hvp say, leaves the run as it was.
+func (r *Run) EstimateSpectrum(ctx context.Context, hvp HessianVectorProduct[float64], opts EstimateOptions) (*Spectrum, error) {
+	return estimateSpectrum(ctx, r, hvp, opts)
+}
+
+// EstimateSpectrum32 is [Run.EstimateSpectrum] in float32: no scale flatter
+// than about 1e-7 of the stiffest can be seen.
+func (r *Run) EstimateSpectrum32(ctx context.Context, hvp HessianVectorProduct[float32], opts EstimateOptions) (*Spectrum, error) {
+	return estimateSpectrum(ctx, r, hvp, opts)
+}
+
+func estimateSpectrum[T Float](ctx context.Context, r *Run, hvp HessianVectorProduct[T], opts EstimateOptions) (*Spectrum, error) {
+	if err := r.Flush(ctx); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := r.client.service.EstimateSpectrum(ctx)
+	if err != nil {
+		return nil, callError("EstimateSpectrum", err)
+	}
+	e := newEstimate[T](r, stream, hvp, opts)
+	if err := e.send(e.start(r.ID())); err != nil {
+		return nil, err
+	}
+	for {
+		resp, err := stream.Recv()
+		if err != nil {
+			return nil, callError("EstimateSpectrum", err)
+		}
+		switch m := resp.GetMessage().(type) {
+		case *multiratev1.EstimateSpectrumResponse_Probe:
+			if err := e.receive(m.Probe); err != nil {
+				return nil, err
+			}
+		case *multiratev1.EstimateSpectrumResponse_Progress:
+			if opts.Progress != nil {
+				opts.Progress(m.Progress)
+			}
+		case *multiratev1.EstimateSpectrumResponse_Spectrum:
+			return m.Spectrum, nil
+		}
+	}
+}
+
+// estimate is the trainer's end of one EstimateSpectrum stream.
+type estimate[T Float] struct {
+	stream multiratev1.LearningRateService_EstimateSpectrumClient
+	hvp    HessianVectorProduct[T]
+	opts   EstimateOptions
+	chunks chunking
+	// probe is the vector being received, product its product.
+	probe, product []T
+	// filled is the number of elements of the present probe received.
+	filled int
+	vector int32
+}
+
+func newEstimate[T Float](r *Run, stream multiratev1.LearningRateService_EstimateSpectrumClient,
+	hvp HessianVectorProduct[T], opts EstimateOptions,
+) *estimate[T] {
+	n := r.sketcher.dimension
+	e := &estimate[T]{stream: stream, hvp: hvp, opts: opts, probe: make([]T, n), product: make([]T, n)}
+	e.chunks = chunking{elements: opts.ChunkElements, width: elementWidth[T]()}
+	if e.chunks.elements == 0 {
+		e.chunks.elements = defaultChunkElements
+	}
+	if opts.Float32 {
+		e.chunks.width = 4
+	}
+	return e
+}
+
+func (e *estimate[T]) start(id string) *multiratev1.EstimateSpectrumRequest {
+	format := multiratev1.VectorFormat_VECTOR_FORMAT_FLOAT64
+	if e.chunks.width == 4 {
+		format = multiratev1.VectorFormat_VECTOR_FORMAT_FLOAT32
+	}
+	return &multiratev1.EstimateSpectrumRequest{Message: &multiratev1.EstimateSpectrumRequest_Start{
+		Start: &multiratev1.EstimateSpectrumStart{
+			RunId:         id,
+			MaxProducts:   int32(e.opts.MaxProducts),
+			Format:        format,
+			ChunkElements: int32(e.opts.ChunkElements),
+			Seed:          e.opts.Seed,
+		},
+	}}
+}
+
+// receive takes one chunk of a probe and answers a whole probe by its product.
+func (e *estimate[T]) receive(chunk *multiratev1.VectorChunk) error {
+	n, err := decodeChunk(e.chunks, e.probe, e.filled, e.vector, chunk)
+	if err != nil {
+		return fmt.Errorf("multirate: EstimateSpectrum: probe %d: %w", e.vector, err)
+	}
+	if e.filled += n; e.filled < len(e.probe) {
+		return nil
+	}
+	if err := e.hvp(e.probe, e.product); err != nil {
+		return fmt.Errorf("multirate: Hessian-vector product %d: %w", e.vector, err)
+	}
+	for chunk := range encodeChunks(e.chunks, e.vector, e.product) {
+		if err := e.send(&multiratev1.EstimateSpectrumRequest{
+			Message: &multiratev1.EstimateSpectrumRequest_Product{Product: chunk},
+		}); err != nil {
+			return err
+		}
+	}
+	e.filled, e.vector = 0, e.vector+1
+	return nil
+}
+
+// send sends req; where the service has ended the stream, it leaves it to the
+// next Recv to say why.
+func (e *estimate[T]) send(req *multiratev1.EstimateSpectrumRequest) error {
+	if err := e.stream.Send(req); err != nil && !errors.Is(err, io.EOF) {
+		return callError("EstimateSpectrum", err)
+	}
+	return nil
+}
+
+// ReportLanczos hands in the coefficients of a Lanczos run on the trainer's own
+// device, of [Lanczos] say, and returns the run's new spectrum: alpha of length
+// k, beta of length k-1, or k with the last residual norm.
+func (r *Run) ReportLanczos(ctx context.Context, alpha, beta []float64) (*Spectrum, error) {
+	if err := r.Flush(ctx); err != nil {
+		return nil, err
+	}
+	resp, err := r.client.service.ReportLanczos(ctx, &multiratev1.ReportLanczosRequest{
+		RunId:        r.ID(),
+		Coefficients: &multiratev1.LanczosCoefficients{Alpha: alpha, Beta: beta},
+	})
+	return resp.GetSpectrum(), callError("ReportLanczos", err)
+}
+
+// Spectrum returns the run's latest spectrum, with its density on densityPoints
+// points, 0 to 512, 0 for none. While nothing is known, the error's reason is
+// NO_SPECTRUM.
+func (r *Run) Spectrum(ctx context.Context, densityPoints int) (*Spectrum, error) {
+	if err := r.Flush(ctx); err != nil {
+		return nil, err
+	}
+	resp, err := r.client.service.GetSpectrum(ctx, &multiratev1.GetSpectrumRequest{
+		RunId:         r.ID(),
+		DensityPoints: int32(densityPoints),
+	})
+	return resp.GetSpectrum(), callError("GetSpectrum", err)
+}

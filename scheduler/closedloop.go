@@ -1,0 +1,195 @@
+package scheduler
+
+import (
+	"math"
+
+	"multirate/estimator"
+)
+
+// Constants of the closed loop. None is tuned to a problem; results change by
+// less than a third when any is halved or doubled (docs/mathematics.md).
+const (
+	// firstDisplacement is the length of the first step, relative to the norm
+	// of the parameters, or absolute where that is zero or unknown.
+	firstDisplacement = 1e-4
+	// stiffestMemory is the decay per step of the largest curvature seen.
+	stiffestMemory = 0.97
+	// allowance is the share of what the present plan has gained that its next
+	// step may be predicted to lose.
+	allowance = 0.5
+	// warmupGrowth is the factor by which a rate may exceed the longest so far
+	// while the window fills.
+	warmupGrowth = 10
+	// maxDamped is the number of damping steps, as a multiple of the window,
+	// after which a plan is given up.
+	maxDamped = 2
+	// lossRounding is the relative rise of a loss that is put down to rounding.
+	lossRounding = 1e-9
+	// closedLoopCycle is the longest cycle that a closed loop plans: its model
+	// is worth about a window of steps.
+	closedLoopCycle = 128
+)
+
+// closedLoopStep serves the next rate of a plan made from the window's model,
+// or a shorter one where the model predicts that the planned rate would cost
+// more than the plan has gained.
+func (c *Controller) closedLoopStep(o Observation, linked bool, m estimator.Model) Decision {
+	s := &c.s
+	d := Decision{Reason: ReasonPlanned, Scale: -1, PredictedChange: math.NaN()}
+	rose := linked && c.judge(o)
+	switch {
+	case c.grown(o.Loss, s.Reference):
+		s.Plan = nil
+		d.Rate, d.Reason = 1/s.Stiffest, ReasonRecovery
+	case c.cfg.Policy == PolicyConstant:
+		d.Rate = 1 / s.Stiffest
+	default:
+		c.admit(o, m, &d)
+		if rose && d.Reason == ReasonPlanned {
+			d.Reason = ReasonRecovery
+		}
+	}
+	c.bound(o, &d)
+	return d
+}
+
+// judge compares the loss with the prediction, moves the trust region and
+// reports whether the loss rose against it.
+func (c *Controller) judge(o Observation) bool {
+	s := &c.s
+	if o.AppliedRate != s.Last.Rate || math.IsNaN(s.Last.Predicted) {
+		return false
+	}
+	change, predicted := o.Loss-s.Last.Loss, s.Last.Predicted
+	length := s.Last.Rate * math.Sqrt(s.Last.NormSquared)
+	switch {
+	case predicted < 0 && change > lossRounding*math.Abs(o.Loss):
+		s.Radius = length / 2
+		if change > -predicted {
+			s.Radius = length / 4
+		}
+		s.Plan = nil
+		return true
+	case change < predicted/2 && length > 0.8*s.Radius:
+		s.Radius *= 2
+	}
+	return false
+}
+
+// admit takes the head of the plan if the predicted loss allows it, and
+// otherwise the step that kills the mode which blocks it.
+func (c *Controller) admit(o Observation, m estimator.Model, d *Decision) {
+	s := &c.s
+	if len(s.Plan) == 0 {
+		c.replan(o, m)
+	}
+	d.Rate = s.Plan[0]
+	d.CyclePosition, d.CycleLength = s.PlanLength-len(s.Plan), s.PlanLength
+	if predictedChange(d.Rate, o.GradientNormSquared, m, s.Stiffest) > allowance*(s.Reference-o.Loss) {
+		d.Rate = min(d.Rate, dampingRate(m, s.Stiffest))
+		d.Reason, d.Guard = ReasonDamping, GuardPredictedLoss
+		if s.Damped++; s.Damped >= maxDamped*c.cfg.Window {
+			s.Plan = nil
+		}
+	} else {
+		s.Plan = s.Plan[1:]
+	}
+	d.Scale = nearestScale(s.Scales, 1/d.Rate)
+}
+
+// replan makes a new plan from the model.
+func (c *Controller) replan(o Observation, m estimator.Model) {
+	s := &c.s
+	s.Revision++
+	s.Scales = estimator.DetectScales(m.Spectrum())
+	s.Plan = c.modelPlan(m)
+	if len(s.Plan) == 0 {
+		s.Plan = []float64{1 / s.Stiffest}
+	}
+	s.PlanLength, s.Reference, s.Damped = len(s.Plan), o.Loss, 0
+}
+
+// modelPlan returns the rates that the policy makes of the model, none if it
+// can't.
+func (c *Controller) modelPlan(m estimator.Model) []float64 {
+	var cycle Cycle
+	var err error
+	switch c.cfg.Policy {
+	case PolicyMrGD:
+		cycle, err = BestMrGD(c.s.Scales, closedLoopCycle)
+	case PolicyChebyshev:
+		cycle, err = BestChebyshev(c.s.Scales, closedLoopCycle)
+	default:
+		return ritzRates(m)
+	}
+	if err != nil {
+		return ritzRates(m)
+	}
+	return cycle.Rates
+}
+
+// ritzRates are the reciprocals of the positive Ritz values, ascending: the
+// sweep of limited memory steepest descent (Fletcher, Math. Program. 135,
+// 2012), stiff directions first, so that each long step finds them damped.
+func ritzRates(m estimator.Model) []float64 {
+	var rates []float64
+	for _, t := range m.Theta {
+		if rate := 1 / t; t > 0 && finite(rate) {
+			rates = append(rates, rate)
+		}
+	}
+	return rates
+}
+
+// dampingRate is the reciprocal of the curvature that carries most of the
+// predicted loss of a long step, the residual's being the stiffest known.
+func dampingRate(m estimator.Model, stiffest float64) float64 {
+	worst, rate := stiffest*m.Residual, 1/stiffest
+	for i, t := range m.Theta {
+		if e := math.Abs(t) * m.Energy[i]; e > worst {
+			worst, rate = e, 1/math.Abs(t)
+		}
+	}
+	return rate
+}
+
+// predictedChange is the loss change that the model predicts for a step at the
+// given rate. Negative curvature is charged like positive, and the residual
+// like the stiffest curvature known, so that it errs on the safe side.
+func predictedChange(rate, normSquared float64, m estimator.Model, stiffest float64) float64 {
+	sum := (-rate + rate*rate*stiffest/2) * m.Residual
+	for i, t := range m.Theta {
+		sum += (-rate + rate*rate*math.Abs(t)/2) * m.Energy[i]
+	}
+	return sum * normSquared
+}
+
+// bound applies the guards that need no model.
+func (c *Controller) bound(o Observation, d *Decision) {
+	s := &c.s
+	lower := func(limit float64, g Guard) {
+		if d.Rate > limit {
+			d.Rate, d.Guard = limit, g
+		}
+	}
+	lower(s.Radius/math.Sqrt(o.GradientNormSquared), GuardTrustRegion)
+	if fall := o.Loss - c.cfg.LossLowerBound; c.cfg.HasLossBound && fall > 0 {
+		lower(2*fall/o.GradientNormSquared, GuardLossBound)
+	}
+	if o.Sketch != nil && c.w.Pairs() < c.cfg.Window && s.Longest > 0 {
+		lower(warmupGrowth*s.Longest, GuardWarmupGrowth)
+	}
+}
+
+// nearestScale is the index of the scale whose interval is nearest to the
+// curvature in ratio, -1 if there is none.
+func nearestScale(s estimator.Scales, curvature float64) int {
+	nearest, least := -1, math.Inf(1)
+	for i, g := range s.Groups {
+		ratio := max(g.Lo/curvature, curvature/g.Hi, 1)
+		if ratio < least {
+			nearest, least = i, ratio
+		}
+	}
+	return nearest
+}

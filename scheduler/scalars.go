@@ -1,0 +1,86 @@
+package scheduler
+
+import "math"
+
+// scalarSafety divides rates that rest on a curvature seen only along the
+// gradient, which may be any fraction of the largest; on a quadratic the
+// gradient turns to the stiffest direction while the rate is too long, so a
+// factor of 2 is enough in practice.
+const scalarSafety = 2
+
+// firstGrowth is theta_0 of Malitsky and Mishchenko's method: the first rate is
+// not to grow before there is evidence.
+const firstGrowth = 1.0 / 3
+
+// scalarCurvature is the curvature between the previous observation and this
+// one, from norms and inner products: |g - g'|/(rate |g'|) where the inner
+// product is known, otherwise what loss and norms tell. 0 when they tell
+// nothing.
+func (c *Controller) scalarCurvature(o Observation) float64 {
+	last := c.s.Last
+	length := o.AppliedRate * math.Sqrt(last.NormSquared)
+	if !(length > 0) {
+		return 0
+	}
+	if !math.IsNaN(o.GradientDotPrevious) {
+		return math.Sqrt(max(o.GradientNormSquared+last.NormSquared-2*o.GradientDotPrevious, 0)) / length
+	}
+	seen := math.Abs(math.Sqrt(o.GradientNormSquared)-math.Sqrt(last.NormSquared)) / length
+	if excess := o.Loss - last.Loss + o.AppliedRate*last.NormSquared; excess > 0 {
+		seen = max(seen, 2*excess/(length*length))
+	}
+	return scalarSafety * seen
+}
+
+// scalarStep is adaptive gradient descent, which needs no line search and no
+// constant of the problem (Malitsky and Mishchenko, Adaptive proximal gradient
+// method for convex optimization, arXiv 2308.02261, algorithm 1):
+//
+//	rate <- min(sqrt(2/3 + theta) rate, rate/sqrt((2 rate^2 L^2 - 1)+))
+//
+// with theta the last growth of the rate and L the curvature just seen.
+func (c *Controller) scalarStep(o Observation, linked bool) Decision {
+	s := &c.s
+	d := Decision{Reason: ReasonWarmup, Scale: -1, PredictedChange: math.NaN()}
+	curvature := 0.0
+	if linked {
+		curvature = c.scalarCurvature(o)
+	}
+	switch {
+	case !s.Started || s.Last.Rate == 0:
+		d.Rate = c.firstRate(o)
+	case s.Outgrown || c.grown(o.Loss, math.NaN()):
+		d.Rate, d.Reason = s.Last.Rate, ReasonRecovery
+		if s.Stiffest > 0 {
+			d.Rate = min(d.Rate, 1/s.Stiffest)
+		}
+		s.Outgrown = false
+	case !(curvature > 0):
+		d.Rate, d.Reason = s.Last.Rate, ReasonFallback
+	default:
+		theta := firstGrowth
+		if s.Before > 0 {
+			theta = o.AppliedRate / s.Before
+		}
+		d.Rate, d.Reason = math.Sqrt(2.0/3+theta)*o.AppliedRate, ReasonFallback
+		if e := o.AppliedRate * curvature; 2*e*e > 1 {
+			d.Rate = min(d.Rate, o.AppliedRate/math.Sqrt(2*e*e-1))
+		}
+	}
+	d.EstimateWanted = o.Sketch == nil && s.Started
+	c.bound(o, &d)
+	return d
+}
+
+// firstRate is a rate for the first step, when nothing is known.
+func (c *Controller) firstRate(o Observation) float64 {
+	length := firstDisplacement
+	if o.ParameterNorm > 0 {
+		length *= o.ParameterNorm
+	}
+	rate := length / math.Sqrt(o.GradientNormSquared)
+	if c.cfg.FallbackRate > 0 {
+		rate = min(rate, c.cfg.FallbackRate)
+	}
+	return rate
+}

@@ -1,0 +1,174 @@
+package scheduler
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/fxamacker/cbor/v2"
+
+	"multirate/estimator"
+)
+
+// state is everything a controller knows besides its configuration and window.
+// Exported fields are the stored form; changing the meaning of one raises
+// stateVersion.
+type state struct {
+	Started bool
+	Step    int64
+	// Last is the latest step served, Before the rate of the one before it.
+	Last   step
+	Before float64
+	// First and Least are the first and the least loss seen, NaN: none.
+	First, Least float64
+	// Stiffest is a slowly decaying memory of the largest curvature seen.
+	Stiffest float64
+	// Longest is the longest rate served.
+	Longest float64
+
+	// Plan holds the rates of the closed loop that are still to be served, of
+	// PlanLength made when the loss was Reference.
+	Plan       []float64
+	PlanLength int
+	Reference  float64
+	// Damped counts the damping steps of the present plan.
+	Damped int
+	// Radius is the trust region, the longest displacement admitted.
+	Radius float64
+
+	// Cycle is served open loop while a spectrum from products is valid.
+	Cycle Cycle
+	// Position is the index in Cycle of the next rate, CycleLoss the loss when
+	// the cycle began.
+	Position  int
+	CycleLoss float64
+	// Outgrown: the loss has refuted the spectrum from products.
+	Outgrown bool
+
+	// Spectrum is the latest, Revision its number, Scales what it was last
+	// planned for.
+	Spectrum estimator.Spectrum
+	Revision int64
+	Scales   estimator.Scales
+}
+
+// step is what was known and done at one step.
+type step struct {
+	Rate, Loss, NormSquared, Predicted float64
+	// Upcoming is the number of further rates that were handed out.
+	Upcoming int
+}
+
+func newState() state {
+	nan := math.NaN()
+	return state{First: nan, Least: nan, Radius: math.Inf(1), CycleLoss: nan, Reference: nan}
+}
+
+const stateVersion = 1
+
+// stored is the binary form of a controller.
+type stored struct {
+	Version  int
+	Config   Config
+	State    state
+	Sketches [][]float32
+	Rates    []float64
+}
+
+// ErrState means that bytes are not a controller's state: damaged, or of
+// another version.
+var ErrState = errors.New("not the state of a controller")
+
+var (
+	encoding = mustEncMode(cbor.CoreDetEncOptions())
+	decoding = mustDecMode(cbor.DecOptions{
+		DupMapKey:         cbor.DupMapKeyEnforcedAPF,
+		ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
+		MaxArrayElements:  1 << 17,
+		IndefLength:       cbor.IndefLengthForbidden,
+	})
+)
+
+func mustEncMode(o cbor.EncOptions) cbor.EncMode {
+	m, err := o.EncMode()
+	if err != nil {
+		panic(err) // the options are constants
+	}
+	return m
+}
+
+func mustDecMode(o cbor.DecOptions) cbor.DecMode {
+	m, err := o.DecMode()
+	if err != nil {
+		panic(err) // the options are constants
+	}
+	return m
+}
+
+// MarshalBinary writes the whole state out, versioned. The same state gives the
+// same bytes.
+func (c *Controller) MarshalBinary() ([]byte, error) {
+	out := stored{Version: stateVersion, Config: c.cfg, State: c.s}
+	out.State.Spectrum, _ = c.Spectrum()
+	out.Sketches, out.Rates = c.w.Sketches()
+	data, err := encoding.Marshal(out)
+	if err != nil {
+		return nil, fmt.Errorf("encode controller state: %w", err)
+	}
+	return data, nil
+}
+
+// UnmarshalController reads what [Controller.MarshalBinary] wrote; the
+// controller goes on with the same bits. Damaged or foreign input is
+// [ErrState], never a panic.
+func UnmarshalController(data []byte) (*Controller, error) {
+	var in stored
+	if err := decoding.Unmarshal(data, &in); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrState, err)
+	}
+	if in.Version != stateVersion {
+		return nil, fmt.Errorf("%w: version %d, this build reads %d", ErrState, in.Version, stateVersion)
+	}
+	if err := in.Config.validate(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrState, err)
+	}
+	if err := in.State.validate(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrState, err)
+	}
+	w, err := estimator.RestoreWindow(in.Config.Window, in.Config.SketchDimension, in.Sketches, in.Rates)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrState, err)
+	}
+	return &Controller{cfg: in.Config, s: in.State, w: w}, nil
+}
+
+func (s *state) validate() error {
+	switch {
+	case s.Step < 0 || s.PlanLength < len(s.Plan) || s.Damped < 0 || s.Revision < 0:
+		return errors.New("counter out of range")
+	case !(s.Stiffest >= 0) || !(s.Longest >= 0) || !(s.Radius >= 0) || !(s.Before >= 0) || math.IsInf(s.Stiffest, 0) || math.IsInf(s.Longest, 0):
+		return errors.New("negative or undefined curvature, rate or radius")
+	case !(s.Last.Rate >= 0) || math.IsInf(s.Last.Rate, 0) || !(s.Last.NormSquared >= 0) || s.Last.Upcoming < 0:
+		return errors.New("latest step is out of range")
+	case len(s.Cycle.Rates) != len(s.Cycle.Scale) || len(s.Cycle.Rates) > MaxCycleLength:
+		return errors.New("cycle has the wrong length")
+	case s.Position < 0 || s.Position > 0 && s.Position >= len(s.Cycle.Rates):
+		return errors.New("cycle position out of range")
+	}
+	for _, r := range append(append([]float64(nil), s.Plan...), s.Cycle.Rates...) {
+		if !(r > 0) || math.IsInf(r, 0) {
+			return fmt.Errorf("planned rate %v", r)
+		}
+	}
+	for _, i := range s.Cycle.Scale {
+		if i < 0 || i >= max(1, len(s.Scales.Groups)) {
+			return fmt.Errorf("cycle names scale %d of %d", i, len(s.Scales.Groups))
+		}
+	}
+	for _, g := range s.Scales.Groups {
+		if !(g.Lo > 0) || !(g.Hi >= g.Lo) || math.IsInf(g.Hi, 0) {
+			return fmt.Errorf("scale [%v, %v]", g.Lo, g.Hi)
+		}
+	}
+	return nil
+}

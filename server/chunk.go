@@ -1,0 +1,156 @@
+package server
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+	"math"
+
+	"google.golang.org/grpc/codes"
+
+	pb "multirate/proto/multirate/v1"
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// elementBytes is the size of one element in a format that is offered.
+func elementBytes(format pb.VectorFormat) int {
+	if format == pb.VectorFormat_VECTOR_FORMAT_FLOAT64 {
+		return 8
+	}
+	return 4
+}
+
+// appendElements appends the wire form of v to dst. Rounding to float32 is to
+// nearest.
+func appendElements(dst []byte, v []float64, format pb.VectorFormat) []byte {
+	if format == pb.VectorFormat_VECTOR_FORMAT_FLOAT64 {
+		for _, x := range v {
+			dst = binary.LittleEndian.AppendUint64(dst, math.Float64bits(x))
+		}
+		return dst
+	}
+	for _, x := range v {
+		dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(float32(x)))
+	}
+	return dst
+}
+
+// chunkEncoder cuts one vector into chunks.
+type chunkEncoder struct {
+	vector   int32
+	elements []float64
+	format   pb.VectorFormat
+	size     int // elements a chunk at most
+
+	index  int32
+	offset int
+}
+
+// next is the next chunk, or nil behind the last one. Its data is not reused:
+// gRPC may look at a message after it was sent.
+func (e *chunkEncoder) next() *pb.VectorChunk {
+	if e.offset == len(e.elements) {
+		return nil
+	}
+	part := e.elements[e.offset:min(e.offset+e.size, len(e.elements))]
+	data := appendElements(make([]byte, 0, len(part)*elementBytes(e.format)), part, e.format)
+	c := &pb.VectorChunk{
+		Vector: e.vector,
+		Index:  e.index,
+		Offset: int64(e.offset),
+		Total:  int64(len(e.elements)),
+		Data:   data,
+		Crc32C: crc32.Checksum(data, castagnoli),
+	}
+	e.index++
+	e.offset += len(part)
+	return c
+}
+
+// chunkDecoder puts one vector together again. It takes chunks in order and
+// checks every claim they make.
+type chunkDecoder struct {
+	vector   int32
+	elements []float64 // the vector, of the full length
+	format   pb.VectorFormat
+	size     int // elements a chunk at most
+
+	index  int32
+	offset int
+}
+
+// done reports whether the vector is complete.
+func (d *chunkDecoder) done() bool { return d.offset == len(d.elements) }
+
+// take takes the next chunk. An error is a status; the decoder is then of no
+// further use. It must not be called when done.
+func (d *chunkDecoder) take(c *pb.VectorChunk) error {
+	if err := d.expect(c); err != nil {
+		return err
+	}
+	data, width := c.GetData(), elementBytes(d.format)
+	if n := len(data) / width; len(data) == 0 || len(data)%width != 0 || n > d.size || n > len(d.elements)-d.offset {
+		return refuseField(codes.InvalidArgument, ReasonChunkSize, "product.data",
+			"has %d bytes, must be 1 to %d elements of %d bytes each: send each product in chunks of at most chunk_elements",
+			len(data), min(d.size, len(d.elements)-d.offset), width)
+	}
+	if sum := crc32.Checksum(data, castagnoli); sum != c.GetCrc32C() {
+		return refuseField(codes.DataLoss, ReasonChunkChecksum, "product.crc32c",
+			"is %#08x, but the data of vector %d, chunk %d has the CRC-32C %#08x: it was damaged on the way or summed with "+
+				"another polynomial; run the estimate again", c.GetCrc32C(), d.vector, d.index, sum)
+	}
+	return d.decode(data)
+}
+
+// expect checks the chunk's place.
+func (d *chunkDecoder) expect(c *pb.VectorChunk) error {
+	refused := func(field string, got, want int64) error {
+		return refuseField(codes.InvalidArgument, ReasonChunkOutOfOrder, "product."+field,
+			"is %d, must be %d: send each product's chunks in order, without gap or overlap", got, want)
+	}
+	switch {
+	case c.GetTotal() != int64(len(d.elements)):
+		return refuseField(codes.InvalidArgument, ReasonWrongDimension, "product.total",
+			"is %d, but the run's dimension is %d: send the product for all parameters", c.GetTotal(), len(d.elements))
+	case c.GetVector() != d.vector:
+		return refused("vector", int64(c.GetVector()), int64(d.vector))
+	case c.GetIndex() != d.index:
+		return refused("index", int64(c.GetIndex()), int64(d.index))
+	case c.GetOffset() != int64(d.offset):
+		return refused("offset", c.GetOffset(), int64(d.offset))
+	}
+	return nil
+}
+
+func (d *chunkDecoder) decode(data []byte) error {
+	width := elementBytes(d.format)
+	into := d.elements[d.offset : d.offset+len(data)/width]
+	sum := 0.0 // finite numbers times zero add up to zero, others to NaN
+	if d.format == pb.VectorFormat_VECTOR_FORMAT_FLOAT64 {
+		for i := range into {
+			into[i] = math.Float64frombits(binary.LittleEndian.Uint64(data[8*i:]))
+			sum += 0 * into[i]
+		}
+	} else {
+		for i := range into {
+			into[i] = float64(math.Float32frombits(binary.LittleEndian.Uint32(data[4*i:])))
+			sum += 0 * into[i]
+		}
+	}
+	if sum != 0 {
+		return d.notFinite(into)
+	}
+	d.index++
+	d.offset += len(into)
+	return nil
+}
+
+func (d *chunkDecoder) notFinite(into []float64) error {
+	for i, x := range into {
+		if !isFinite(x) {
+			return refuseField(codes.InvalidArgument, ReasonNotFinite, "product.data",
+				"has %v for element %d of the vector, must be finite: %s", x, d.offset+i, trainerOverflow)
+		}
+	}
+	return refuse(codes.Internal, ReasonInternal, "no element explains a sum that is not finite")
+}

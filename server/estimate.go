@@ -1,0 +1,314 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+
+	"multirate/estimator"
+	pb "multirate/proto/multirate/v1"
+)
+
+const (
+	defaultProducts = 128
+	maxProducts     = 1024
+	defaultElements = 262_144
+	maxElements     = 1 << 20
+	// chunkOverhead is more than a chunk's other fields and framing take.
+	chunkOverhead = 128
+	// convergence is the share of its size to which each edge of a scale must
+	// have settled for an estimate to stop early. A learning rate that is off by
+	// so little costs nothing.
+	convergence = 0.05
+)
+
+type (
+	estimateStream = grpc.BidiStreamingServer[pb.EstimateSpectrumRequest, pb.EstimateSpectrumResponse]
+	estimateInbox  = inbox[*pb.EstimateSpectrumRequest]
+)
+
+// EstimateSpectrum implements the RPC of that name.
+func (s *Server) EstimateSpectrum(stream estimateStream) error {
+	ctx := stream.Context()
+	in := receive(ctx, stream.Recv)
+	first, err := in.next()
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	start := first.GetStart()
+	if start == nil {
+		var v violations
+		v.add(ReasonStartExpected, "start", "is missing: the first message of the stream must be start")
+		return v.err()
+	}
+	r, err := s.lookup(ctx, start.GetRunId())
+	if err != nil {
+		return err
+	}
+	e, err := s.openEstimate(r, start)
+	if err != nil {
+		return err
+	}
+	defer e.close()
+	in.life, in.id = e.life, r.id
+	spectrum, err := e.estimate(in, stream)
+	if err != nil {
+		s.log.Info("estimate ended", "run", r.id, "error", err)
+		return err
+	}
+	message, err := r.adopt(e.life, s, int64(e.dimension), spectrum)
+	if err != nil {
+		return err
+	}
+	s.log.Info("estimate done", "run", r.id, "products", spectrum.Products, "scales", len(message.Scales))
+	return e.send(in, stream, &pb.EstimateSpectrumResponse{
+		Message: &pb.EstimateSpectrumResponse_Spectrum{Spectrum: message},
+	})
+}
+
+// estimate is one EstimateSpectrum under way.
+type estimate struct {
+	run                 *run
+	life                context.Context
+	dimension, products int
+	format              pb.VectorFormat
+	chunk               int // elements
+	seed                uint64
+	largest, least      float64 // Ritz values, at the last look
+	release             func()
+}
+
+// openEstimate validates start, reserves the memory and marks the run. close
+// undoes both.
+func (s *Server) openEstimate(r *run, start *pb.EstimateSpectrumStart) (*estimate, error) {
+	if err := r.lock(); err != nil {
+		return nil, err
+	}
+	e := &estimate{run: r, life: r.life, dimension: int(r.decl.run.Dimension), seed: start.GetSeed()}
+	busy := r.estimating
+	r.mu.Unlock()
+	if err := e.configure(start, s.options.MaxMessageBytes); err != nil {
+		return nil, err
+	}
+	if busy {
+		return nil, estimateInProgress(r.id)
+	}
+	release, err := s.reserve(r.id, e.bytes(e.products), e.waysOut(min(s.options.MaxRunBytes, s.memory.free())))
+	if err != nil {
+		return nil, err
+	}
+	if err := r.lockAlive(e.life); err != nil {
+		release()
+		return nil, err
+	}
+	defer r.mu.Unlock()
+	if r.estimating {
+		release()
+		return nil, estimateInProgress(r.id)
+	}
+	r.estimating, e.release = true, release
+	return e, nil
+}
+
+func estimateInProgress(id string) error {
+	return refusef(codes.FailedPrecondition, ReasonEstimateInProgress,
+		"an estimate of run %q is under way: wait for it, or cancel its stream", id)
+}
+
+func (e *estimate) close() {
+	e.run.mu.Lock()
+	e.run.estimating = false
+	e.run.mu.Unlock()
+	e.release()
+}
+
+// configure fills in what start asks for.
+func (e *estimate) configure(start *pb.EstimateSpectrumStart, maxMessage int) error {
+	var v violations
+	most := min(e.dimension, maxProducts)
+	v.within("start.max_products", int64(start.GetMaxProducts()), 0, int64(most), "0 means the smaller of the run's dimension and 128")
+	e.products = int(start.GetMaxProducts())
+	if e.products == 0 {
+		e.products = min(e.dimension, defaultProducts)
+	}
+	switch start.GetFormat() {
+	case pb.VectorFormat_VECTOR_FORMAT_UNSPECIFIED, pb.VectorFormat_VECTOR_FORMAT_FLOAT32:
+		e.format = pb.VectorFormat_VECTOR_FORMAT_FLOAT32
+	case pb.VectorFormat_VECTOR_FORMAT_FLOAT64:
+		e.format = pb.VectorFormat_VECTOR_FORMAT_FLOAT64
+	case pb.VectorFormat_VECTOR_FORMAT_BFLOAT16:
+		return refuseField(codes.Unimplemented, ReasonNotOffered, "start.format",
+			"%v is not offered yet: use VECTOR_FORMAT_FLOAT32", start.GetFormat())
+	default:
+		v.add(ReasonOutOfRange, "start.format", "is %d, which this server does not know: use VECTOR_FORMAT_FLOAT32", start.GetFormat())
+	}
+	fit := min(maxElements, (maxMessage-chunkOverhead)/elementBytes(e.format))
+	v.within("start.chunk_elements", int64(start.GetChunkElements()), 0, int64(fit), "0 means 262144")
+	e.chunk = int(start.GetChunkElements())
+	if e.chunk == 0 {
+		e.chunk = min(defaultElements, fit)
+	}
+	return v.err()
+}
+
+// bytes is the memory of an estimate with so many products: the Lanczos basis,
+// what reading a spectrum off it borrows, the product, and three chunks on
+// their way in or out, in their wire form and as gRPC's copy.
+func (e *estimate) bytes(products int) int64 {
+	k := float64(min(products, e.dimension))
+	chunks := 6 * (min(e.chunk, e.dimension)*elementBytes(e.format) + chunkOverhead)
+	total := estimator.LanczosBytes(e.dimension, products) + 8*k*(k+4) + 8*float64(e.dimension) + float64(chunks)
+	return int64(min(total, math.MaxInt64/2))
+}
+
+// waysOut tells how an estimate would fit into so many bytes.
+func (e *estimate) waysOut(bytes int64) string {
+	const coefficients = "run Lanczos in the trainer and send its coefficients with ReportLanczos, " +
+		"which takes two numbers for each product, whatever the dimension"
+	fit, over := 0, e.products
+	for over-fit > 1 {
+		if middle := (fit + over) / 2; e.bytes(middle) <= bytes {
+			fit = middle
+		} else {
+			over = middle
+		}
+	}
+	if fit == 0 {
+		return coefficients
+	}
+	return fmt.Sprintf("ask for at most %d products with max_products, or %s", fit, coefficients)
+}
+
+// estimate drives Lanczos over the stream.
+func (e *estimate) estimate(in *estimateInbox, stream estimateStream) (estimator.Spectrum, error) {
+	lanczos, err := estimator.NewLanczos(e.dimension, e.products, e.seed)
+	if err != nil {
+		return estimator.Spectrum{}, coreError(err)
+	}
+	product, look := make([]float64, e.dimension), 1
+	for converged := false; !lanczos.Done() && !converged; {
+		if err := e.ask(in, stream, int32(lanczos.Steps()), lanczos.Probe()); err != nil {
+			return estimator.Spectrum{}, err
+		}
+		if err := e.read(in, int32(lanczos.Steps()), product); err != nil {
+			return estimator.Spectrum{}, err
+		}
+		if err := lanczos.Absorb(product); err != nil {
+			return estimator.Spectrum{}, estimatorError("product.data", err)
+		}
+		if err := in.interrupted(); err != nil {
+			return estimator.Spectrum{}, err
+		}
+		if steps := lanczos.Steps(); steps == look || lanczos.Done() {
+			look = nextLook(steps)
+			converged = e.look(lanczos)
+		}
+		if err := e.progress(in, stream, lanczos.Steps()); err != nil {
+			return estimator.Spectrum{}, err
+		}
+	}
+	return lanczos.Spectrum(), nil
+}
+
+// nextLook is the number of products at which to decompose the tridiagonal
+// matrix again. That takes of the order of k^3 operations; looking at
+// geometrically growing k keeps all looks within a few times the last one.
+func nextLook(steps int) int { return steps + 1 + steps/8 }
+
+// look reads the extreme Ritz values off, and whether the scales have
+// converged.
+func (e *estimate) look(lanczos *estimator.Lanczos) (converged bool) {
+	spectrum := lanczos.Spectrum()
+	if !spectrum.Known() {
+		return false
+	}
+	e.largest, e.least = spectrum.Ritz[0].Value, spectrum.Ritz[len(spectrum.Ritz)-1].Value
+	return lanczos.Converged(convergence)
+}
+
+// ask sends a probe.
+func (e *estimate) ask(in *estimateInbox, stream estimateStream, vector int32, probe []float64) error {
+	encoder := chunkEncoder{vector: vector, elements: probe, format: e.format, size: e.chunk}
+	for c := encoder.next(); c != nil; c = encoder.next() {
+		err := e.send(in, stream, &pb.EstimateSpectrumResponse{Message: &pb.EstimateSpectrumResponse_Probe{Probe: c}})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *estimate) progress(in *estimateInbox, stream estimateStream, products int) error {
+	return e.send(in, stream, &pb.EstimateSpectrumResponse{
+		Message: &pb.EstimateSpectrumResponse_Progress{Progress: &pb.EstimateSpectrumProgress{
+			Products:          int32(products),
+			MaxProducts:       int32(e.products),
+			LargestRitzValue:  e.largest,
+			SmallestRitzValue: e.least,
+		}},
+	})
+}
+
+// send sends a message, but gives up when the call or the run's life ends: a
+// client that does not read would otherwise hold the memory for ever. The send
+// left behind fails when the handler returns.
+func (e *estimate) send(in *estimateInbox, stream estimateStream, m *pb.EstimateSpectrumResponse) error {
+	sent := make(chan error, 1)
+	go func() { sent <- stream.Send(m) }()
+	select {
+	case err := <-sent:
+		if err != nil && in.ctx.Err() != nil {
+			return interrupted(in.ctx)
+		}
+		return err
+	case <-in.ctx.Done():
+		return interrupted(in.ctx)
+	case <-in.life.Done():
+		return in.endedStatus()
+	}
+}
+
+// read receives a product.
+func (e *estimate) read(in *estimateInbox, vector int32, product []float64) error {
+	decoder := chunkDecoder{vector: vector, elements: product, format: e.format, size: e.chunk}
+	for !decoder.done() {
+		m, err := in.next()
+		if errors.Is(err, io.EOF) {
+			return refusef(codes.Aborted, ReasonStreamCut,
+				"the stream was closed after %d of %d elements of product %d, before the estimate was done: run it again",
+				decoder.offset, len(product), vector)
+		}
+		if err != nil {
+			return err
+		}
+		if m.GetProduct() == nil {
+			var v violations
+			v.add(ReasonRequired, "product", "is missing: after start, send nothing but chunks of products")
+			return v.err()
+		}
+		if err := decoder.take(m.GetProduct()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reserve takes memory for one run's work from both budgets. advice is what the
+// client could do instead.
+func (s *Server) reserve(run string, bytes int64, advice string) (release func(), err error) {
+	if limit := s.options.MaxRunBytes; bytes > limit {
+		return nil, refuseQuota(ReasonMemoryBudget, "run:"+run, "bytes_per_run", limit,
+			"this takes %d bytes of memory, a run may take %d: %s", bytes, limit, advice)
+	}
+	if !s.memory.reserve(bytes) {
+		return nil, refuseQuota(ReasonMemoryBudget, "server", "bytes", s.memory.limit,
+			"this takes %d bytes of memory, and of the %d for all runs together %d are free: %s, or wait for other estimates to end",
+			bytes, s.memory.limit, s.memory.free(), advice)
+	}
+	return func() { s.memory.release(bytes) }, nil
+}

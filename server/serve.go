@@ -1,0 +1,97 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+
+	pb "multirate/proto/multirate/v1"
+)
+
+const (
+	// idlePing is after how long without traffic a client is asked whether it
+	// is still there, pingTimeout how long it has to answer. Streams of dead
+	// clients, and the memory of their estimates, then end.
+	idlePing    = time.Minute
+	pingTimeout = 20 * time.Second
+	// leastPing is how often clients may ping, also between calls: a trainer's
+	// steps may be minutes apart.
+	leastPing = 10 * time.Second
+	// windowBytes is HTTP/2's flow control window: a few chunks, so that big
+	// vectors are not held up by acknowledgements.
+	windowBytes = 4 << 20
+)
+
+// GRPCOptions are the options of a gRPC server that [Server] is registered on:
+// limits, keepalive and recovery from panics.
+func (s *Server) GRPCOptions() []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.MaxRecvMsgSize(s.options.MaxMessageBytes),
+		grpc.MaxConcurrentStreams(s.options.MaxConcurrentStreams),
+		grpc.InitialWindowSize(windowBytes),
+		grpc.InitialConnWindowSize(windowBytes),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: idlePing, Timeout: pingTimeout}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: leastPing, PermitWithoutStream: true}),
+		grpc.ChainUnaryInterceptor(RecoverUnary(s.log)),
+		grpc.ChainStreamInterceptor(RecoverStream(s.log)),
+	}
+}
+
+// Serve serves a new [Server], with health and reflection, on all listeners
+// until ctx ends or a listener fails, and closes them. It then stops
+// gracefully: no new calls, streams of rates and events end UNAVAILABLE, other
+// calls may finish within [Options.StopGrace]. The error is nil when ctx has
+// ended.
+func Serve(ctx context.Context, options Options, listeners ...net.Listener) error {
+	if len(listeners) == 0 {
+		return errors.New("server: no listener")
+	}
+	s := New(options)
+	g := grpc.NewServer(s.GRPCOptions()...)
+	s.Register(g)
+	state := health.NewServer()
+	state.SetServingStatus(pb.LearningRateService_ServiceDesc.ServiceName, healthpb.HealthCheckResponse_SERVING)
+	healthpb.RegisterHealthServer(g, state)
+	reflection.Register(g)
+
+	failed := make(chan error, len(listeners))
+	for _, l := range listeners {
+		s.log.Info("serving", "network", l.Addr().Network(), "address", l.Addr().String())
+		go func() { failed <- g.Serve(l) }()
+	}
+	var err error
+	waiting := len(listeners)
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+		waiting--
+	}
+	state.Shutdown() // watchers of the health see NOT_SERVING
+	s.Stop()
+	stopWithin(g, s.options.StopGrace, s.log)
+	for range waiting {
+		if e := <-failed; !errors.Is(e, grpc.ErrServerStopped) { // stopped before it began
+			err = errors.Join(err, e)
+		}
+	}
+	s.log.Info("stopped")
+	return err
+}
+
+// stopWithin stops gracefully, and hard after the time given.
+func stopWithin(g *grpc.Server, grace time.Duration, log *slog.Logger) {
+	timer := time.AfterFunc(grace, func() {
+		log.Warn("calls were cut off by the stop", "grace", grace)
+		g.Stop()
+	})
+	defer timer.Stop()
+	g.GracefulStop()
+}

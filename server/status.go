@@ -1,0 +1,153 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/protoadapt"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"multirate/scheduler"
+)
+
+// Domain is the domain of every ErrorInfo of this service.
+const Domain = "multirate"
+
+// Reasons of ErrorInfo and of field violations. They are part of the contract:
+// clients may branch on them, so none is ever renamed.
+const (
+	ReasonRequired            = "REQUIRED"
+	ReasonOutOfRange          = "OUT_OF_RANGE"
+	ReasonNotFinite           = "NOT_FINITE"
+	ReasonInvalidFormat       = "INVALID_FORMAT"
+	ReasonDuplicate           = "DUPLICATE"
+	ReasonOutputOnly          = "OUTPUT_ONLY"
+	ReasonNegativeStep        = "NEGATIVE_STEP"
+	ReasonWrongDimension      = "WRONG_DIMENSION"
+	ReasonNotApplicable       = "NOT_APPLICABLE"
+	ReasonNotOffered          = "NOT_OFFERED"
+	ReasonAppliedRateRequired = "APPLIED_RATE_REQUIRED"
+
+	ReasonRunNotFound  = "RUN_NOT_FOUND"
+	ReasonRunExists    = "RUN_EXISTS"
+	ReasonRunDeleted   = "RUN_DELETED"
+	ReasonRunRestored  = "RUN_RESTORED"
+	ReasonRunMixed     = "RUN_MIXED"
+	ReasonTooManyRuns  = "TOO_MANY_RUNS"
+	ReasonStepAnswered = "STEP_ALREADY_ANSWERED"
+	ReasonNoSpectrum   = "NO_SPECTRUM"
+
+	ReasonSnapshotDamaged = "SNAPSHOT_DAMAGED"
+	ReasonSnapshotVersion = "SNAPSHOT_VERSION"
+
+	ReasonStartExpected      = "START_EXPECTED"
+	ReasonChunkOutOfOrder    = "CHUNK_OUT_OF_ORDER"
+	ReasonChunkSize          = "CHUNK_SIZE"
+	ReasonChunkChecksum      = "CHUNK_CHECKSUM"
+	ReasonStreamCut          = "STREAM_CUT"
+	ReasonEstimateInProgress = "ESTIMATE_IN_PROGRESS"
+	ReasonMemoryBudget       = "MEMORY_BUDGET"
+	ReasonProductsUnusable   = "PRODUCTS_UNUSABLE"
+	ReasonSpectrumUnusable   = "SPECTRUM_UNUSABLE"
+
+	ReasonStopping  = "SERVER_STOPPING"
+	ReasonCancelled = "CANCELLED"
+	ReasonDeadline  = "DEADLINE_EXCEEDED"
+	ReasonInternal  = "INTERNAL"
+)
+
+// refuse makes a status with an ErrorInfo in front of the other details.
+func refuse(code codes.Code, reason, message string, details ...protoadapt.MessageV1) error {
+	info := &errdetails.ErrorInfo{Reason: reason, Domain: Domain}
+	st, err := status.New(code, message).WithDetails(append([]protoadapt.MessageV1{info}, details...)...)
+	if err != nil { // only for codes.OK
+		return status.Error(codes.Internal, message)
+	}
+	return st.Err()
+}
+
+func refusef(code codes.Code, reason, format string, args ...any) error {
+	return refuse(code, reason, fmt.Sprintf(format, args...))
+}
+
+// refuseField is a refusal that one field is to blame for, under a code other
+// than INVALID_ARGUMENT; see violations for that one.
+func refuseField(code codes.Code, reason, field, format string, args ...any) error {
+	description := fmt.Sprintf(format, args...)
+	return refuse(code, reason, field+" "+description, &errdetails.BadRequest{
+		FieldViolations: []*errdetails.BadRequest_FieldViolation{
+			{Field: field, Description: description, Reason: reason},
+		},
+	})
+}
+
+// refuseQuota is RESOURCE_EXHAUSTED. subject is what the quota is of.
+func refuseQuota(reason, subject, metric string, limit int64, format string, args ...any) error {
+	description := fmt.Sprintf(format, args...)
+	return refuse(codes.ResourceExhausted, reason, description, &errdetails.QuotaFailure{
+		Violations: []*errdetails.QuotaFailure_Violation{
+			{Subject: subject, Description: description, QuotaMetric: metric, QuotaValue: limit},
+		},
+	})
+}
+
+// stopping is the status of calls that a graceful stop turns away. The delay is
+// about what a restart takes.
+func stopping() error {
+	return refuse(codes.Unavailable, ReasonStopping,
+		"the server is stopping: call again in a moment, on a new connection",
+		&errdetails.RetryInfo{RetryDelay: durationpb.New(time.Second)})
+}
+
+func runNotFound(id string) error {
+	return refusef(codes.NotFound, ReasonRunNotFound,
+		"there is no run %.128q on this server: create it with CreateRun or bring it back with RestoreRun", id)
+}
+
+func runExists(id, advice string) error {
+	return refusef(codes.AlreadyExists, ReasonRunExists, "there is a run %q already: %s", id, advice)
+}
+
+// Causes that end the life of a run's state; see [run.life].
+var (
+	errDeleted  = errors.New("run deleted")
+	errRestored = errors.New("run restored")
+)
+
+// ended translates the cause that a run's life ended with.
+func ended(id string, cause error) error {
+	if errors.Is(cause, errRestored) {
+		return refusef(codes.Aborted, ReasonRunRestored,
+			"run %q was restored from a snapshot while this call was under way: call again", id)
+	}
+	return refusef(codes.Aborted, ReasonRunDeleted, "run %q was deleted while this call was under way", id)
+}
+
+// interrupted translates the end of a call's context.
+func interrupted(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return refuse(codes.DeadlineExceeded, ReasonDeadline, "the call's deadline has passed")
+	}
+	return refuse(codes.Canceled, ReasonCancelled, "the call was cancelled")
+}
+
+// coreError translates an error of the scheduler. Validation should have caught
+// each of them, so the messages are only as good as the core's.
+func coreError(err error) error {
+	switch {
+	case errors.Is(err, scheduler.ErrNotFinite):
+		return refuse(codes.InvalidArgument, ReasonNotFinite, err.Error())
+	case errors.Is(err, scheduler.ErrSketchDimension):
+		return refuse(codes.InvalidArgument, ReasonWrongDimension, err.Error())
+	case errors.Is(err, scheduler.ErrStepOrder):
+		return refuse(codes.FailedPrecondition, ReasonStepAnswered, err.Error())
+	case errors.Is(err, scheduler.ErrConfig):
+		return refuse(codes.InvalidArgument, ReasonOutOfRange, err.Error())
+	}
+	return refuse(codes.Internal, ReasonInternal, err.Error())
+}
