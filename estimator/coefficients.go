@@ -10,6 +10,8 @@ import "fmt"
 // With k betas, bounds are residual norms. With k-1 the missing beta_k is taken
 // to be the largest |Ritz value|, which bounds it as soon as that has converged:
 // beta_k <= |H v_k| <= |H|.
+//
+// It takes of the order of k^2 operations.
 func FromCoefficients(alpha, beta []float64, dim int64) (Spectrum, error) {
 	k := len(alpha)
 	if k == 0 || (len(beta) != k && len(beta) != k-1) {
@@ -31,7 +33,7 @@ func FromCoefficients(alpha, beta []float64, dim int64) (Spectrum, error) {
 			return Spectrum{}, fmt.Errorf("estimator: beta %d is negative", i)
 		}
 	}
-	e, err := tridiagonal{diag: alpha, off: beta[:k-1]}.eigen()
+	e, err := tridiagonal{diag: alpha, off: beta[:k-1]}.eigen(nil)
 	if err != nil {
 		return Spectrum{}, fmt.Errorf("estimator: %w", err)
 	}

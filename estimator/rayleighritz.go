@@ -63,9 +63,10 @@ type solver struct {
 	work   []float64
 	pivots []int
 	coef   []float64
-	order  []int     // order[i] is the column of ritz that Theta[i] belongs to
-	bounds []float64 // residual norms of the latest model's Ritz pairs
-	model  Model
+	// symmetric[r-1]: the leading block of T of order r is nearly symmetric.
+	symmetric []bool
+	order     []int // order[i] is the column of ritz that Theta[i] belongs to
+	model     Model
 }
 
 func (s *solver) grow(n int) {
@@ -78,7 +79,7 @@ func (s *solver) grow(n int) {
 	s.sigma, s.wr, s.wi = make([]float64, n), make([]float64, n), make([]float64, n)
 	s.coef = make([]float64, n)
 	s.work, s.pivots = make([]float64, 64*n), make([]int, n)
-	s.order, s.bounds = make([]int, 0, n), make([]float64, 0, n)
+	s.order, s.symmetric = make([]int, 0, n), make([]bool, 0, n)
 	s.model.Theta, s.model.Energy = make([]float64, 0, n), make([]float64, 0, n)
 }
 
@@ -99,7 +100,6 @@ func (w *Window) Solve() Model {
 		w.basis()
 		w.project()
 	}
-	w.solved = true
 	s.order = s.order[:0]
 	s.model = Model{Theta: s.model.Theta[:0], Energy: s.model.Energy[:0], Residual: 1, Secant: w.largestSecant()}
 	if s.model.Secant == 0 || !(w.inner(last, last) > 0) {
@@ -109,8 +109,9 @@ func (w *Window) Solve() Model {
 		w.ready = false
 		w.finish()
 	}
+	s.consistentRanks()
 	for r := s.rank; r > 0; r-- {
-		if s.consistent(r) && s.eigen(r) && s.stiffest(r) <= spuriousFactor*s.model.Secant {
+		if s.symmetric[r-1] && s.eigen(r) && s.stiffest(r) <= spuriousFactor*s.model.Secant {
 			w.energies(r)
 			break
 		}
@@ -223,19 +224,20 @@ func (w *Window) finish() {
 	}
 }
 
-// consistent reports whether the leading block of order r of T is nearly
-// symmetric.
-func (s *solver) consistent(r int) bool {
+// consistentRanks fills, for each order r up to the rank, whether the leading
+// block of T is nearly symmetric.
+func (s *solver) consistentRanks() {
 	var skew, norm float64
-	for i := range r {
+	s.symmetric = s.symmetric[:0]
+	for i := range s.rank {
 		norm += s.t[i*s.rank+i] * s.t[i*s.rank+i]
 		for j := range i {
 			a, b := s.t[i*s.rank+j], s.t[j*s.rank+i]
 			skew += 2 * (a - b) * (a - b)
 			norm += a*a + b*b
 		}
+		s.symmetric = append(s.symmetric, skew <= consistency*consistency*norm && norm > 0 && !math.IsInf(norm, 0))
 	}
-	return skew <= consistency*consistency*norm && norm > 0 && !math.IsInf(norm, 0)
 }
 
 // eigen computes eigenvalues and right eigenvectors of the leading block. The

@@ -2,23 +2,24 @@ package estimator
 
 import "math"
 
-// Spectrum returns the spectrum of the latest [Window.Solve], with residual
-// norms measured in the sketch as bounds: |Y w - theta B w| for the Ritz vector
-// B w of unit length. It is the zero Spectrum before the first Solve.
+// Spectrum returns the spectrum of the pairs held, with residual norms measured
+// in the sketch as bounds: |Y w - theta B w| for the Ritz vector B w of unit
+// length. It is the zero Spectrum while they show none. It solves the problem
+// anew, beside the solution of the last [Window.Solve], and leaves no trace.
 func (w *Window) Spectrum() Spectrum {
 	w.Prepare()
-	s := &w.solver
-	if !s.model.Known() {
+	sketches, rates := w.Sketches()
+	fresh, err := RestoreWindow(w.pairs, len(w.rows[0]), sketches, rates)
+	if err != nil {
+		return Spectrum{} // not reached: they come from a window
+	}
+	m := fresh.Solve()
+	if !m.Known() {
 		return Spectrum{}
 	}
-	spectrum := Spectrum{
-		Source:   SourceSketch,
-		Ritz:     make([]RitzValue, len(s.model.Theta)),
-		Residual: s.model.Residual,
-		Stiffest: max(s.model.Theta[0], s.model.Secant),
-	}
-	for i, t := range s.model.Theta {
-		spectrum.Ritz[i] = RitzValue{Value: t, Weight: s.model.Energy[i], Bound: s.bounds[i]}
+	spectrum := m.Spectrum()
+	for i, bound := range fresh.residuals() {
+		spectrum.Ritz[i].Bound = bound
 	}
 	return spectrum
 }
@@ -26,13 +27,12 @@ func (w *Window) Spectrum() Spectrum {
 // float32Rounding is the relative rounding of one float32.
 const float32Rounding = 0x1p-24
 
-// measureResiduals fills bounds for the Ritz pairs of the latest Solve, from
-// the Gram matrix alone. What rounding of the sketches may have added to B w
-// and Y w counts as residual.
-func (w *Window) measureResiduals() {
+// residuals are those of the Ritz pairs just solved for, from the Gram matrix
+// alone. What rounding of the sketches may have added to B w and Y w counts.
+func (w *Window) residuals() []float64 {
 	s := &w.solver
 	r, n := len(s.model.Theta), len(s.cols)
-	s.bounds = s.bounds[:0]
+	bounds := make([]float64, 0, r)
 	for k := range r {
 		x := s.coordinates(s.order[k], r, n)
 		theta := s.model.Theta[k]
@@ -50,8 +50,9 @@ func (w *Window) measureResiduals() {
 			}
 		}
 		residual := math.Sqrt(max(yy-2*theta*by+theta*theta*bb, 0) / bb)
-		s.bounds = append(s.bounds, residual+float32Rounding*rounding/math.Sqrt(bb))
+		bounds = append(bounds, residual+float32Rounding*rounding/math.Sqrt(bb))
 	}
+	return bounds
 }
 
 // coordinates are those of Ritz vector k in the columns of B: V Sigma^-1 z.

@@ -24,8 +24,6 @@ type Window struct {
 	prepared bool
 	// ready: it holds that basis, and the newest sketch has come.
 	ready bool
-	// solved: the solver holds the solution for the present rows.
-	solved bool
 	solver solver
 }
 
@@ -79,10 +77,6 @@ func (w *Window) Push(sketch []float32, rate float64) {
 func (w *Window) Prepare() {
 	if w.prepared || w.count == 0 {
 		return
-	}
-	if w.solved {
-		w.measureResiduals()
-		w.solved = false
 	}
 	if w.count == w.pairs+1 {
 		w.dropOldest()

@@ -101,6 +101,7 @@ func (c *Controller) admit(o Observation, m estimator.Model, d *Decision) {
 func (c *Controller) replan(o Observation, m estimator.Model) {
 	s := &c.s
 	s.Revision++
+	s.Sketched = m.Known()
 	s.Scales = estimator.DetectScales(m.Spectrum())
 	s.Plan = c.modelPlan(m)
 	if len(s.Plan) == 0 {

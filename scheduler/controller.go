@@ -254,11 +254,15 @@ func (c *Controller) grown(loss, began float64) bool {
 // Spectrum returns the latest spectrum and its revision; the zero Spectrum when
 // nothing is known.
 func (c *Controller) Spectrum() (estimator.Spectrum, int64) {
-	if s := c.w.Spectrum(); s.Known() {
-		s.Stiffest = max(s.Stiffest, c.s.Stiffest)
-		return s, c.s.Revision
+	if !c.s.Sketched {
+		return c.s.Spectrum, c.s.Revision
 	}
-	return c.s.Spectrum, c.s.Revision
+	s := c.w.Spectrum()
+	if !s.Known() {
+		return c.s.Spectrum, c.s.Revision
+	}
+	s.Stiffest = max(s.Stiffest, c.s.Stiffest)
+	return s, c.s.Revision
 }
 
 // Config returns the configuration with its defaults filled in.

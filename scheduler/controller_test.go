@@ -194,7 +194,7 @@ func TestSpectrumFromProductsIsServedOpenLoop(t *testing.T) {
 		cfg := tr.config()
 		cfg.Policy = policy
 		c := mustController(t, cfg)
-		if err := c.SetSpectrum(exactSpectrum(lambda)); err != nil {
+		if err := adopt(c, exactSpectrum(lambda)); err != nil {
 			t.Fatal(err)
 		}
 		steps, peak := run(t, c, tr, 1e-10, 6000)
@@ -202,6 +202,14 @@ func TestSpectrumFromProductsIsServedOpenLoop(t *testing.T) {
 			t.Errorf("%v: peak %v in %d steps", policy, peak, steps)
 		}
 	}
+}
+
+func adopt(c *Controller, s estimator.Spectrum) error {
+	p, err := NewPlan(c.Config(), s)
+	if err == nil {
+		c.Adopt(p)
+	}
+	return err
 }
 
 func exactSpectrum(lambda []float64) estimator.Spectrum {
@@ -224,7 +232,7 @@ func TestUpcomingRatesAreThoseServedLater(t *testing.T) {
 	tr.sketches = false
 	asked, ahead := mustController(t, tr.config()), mustController(t, tr.config())
 	for _, c := range []*Controller{asked, ahead} {
-		if err := c.SetSpectrum(exactSpectrum(lambda)); err != nil {
+		if err := adopt(c, exactSpectrum(lambda)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -256,7 +264,7 @@ func TestWrongSpectrumIsAbandoned(t *testing.T) {
 		tr := newTrainer(6, lambda...)
 		tr.sketches, tr.products = false, true
 		c := mustController(t, tr.config())
-		if err := c.SetSpectrum(exactSpectrum(wrong)); err != nil {
+		if err := adopt(c, exactSpectrum(wrong)); err != nil {
 			t.Fatal(err)
 		}
 		first, wanted := tr.loss(), false
@@ -277,7 +285,7 @@ func TestWrongSpectrumIsAbandoned(t *testing.T) {
 func TestNegativeCurvatureIsNeverServedOpenLoop(t *testing.T) {
 	lambda := []float64{4, 1, -1e-3}
 	c := mustController(t, Config{})
-	if err := c.SetSpectrum(exactSpectrum(lambda)); err != nil {
+	if err := adopt(c, exactSpectrum(lambda)); err != nil {
 		t.Fatal(err)
 	}
 	tr := newTrainer(7, lambda...)
@@ -393,7 +401,7 @@ func TestRefusedObservationsLeaveNoTrace(t *testing.T) {
 			t.Errorf("%s: error %v, want %v", name, err, tc.want)
 		}
 	}
-	if err := c.SetSpectrum(estimator.Spectrum{}); !errors.Is(err, ErrSpectrum) {
+	if err := adopt(c, estimator.Spectrum{}); !errors.Is(err, ErrSpectrum) {
 		t.Errorf("empty spectrum: %v", err)
 	}
 	after, err := c.MarshalBinary()

@@ -8,6 +8,10 @@ import (
 	"multirate/estimator"
 )
 
+// openLoopCycle is the longest Chebyshev cycle planned open loop. Ordering it
+// costs the cube of its length; beyond this a cycle gains little.
+const openLoopCycle = 512
+
 // maxUpcoming is the number of rates handed out ahead.
 const maxUpcoming = 64
 
@@ -15,37 +19,49 @@ const maxUpcoming = 64
 // curvature.
 var ErrSpectrum = errors.New("spectrum has no positive curvature")
 
-// SetSpectrum hands in a spectrum from Hessian-vector products. While no
-// sketches come, its cycle is served open loop until the loss refutes it. An
-// error leaves the controller as it was.
-func (c *Controller) SetSpectrum(spectrum estimator.Spectrum) error {
+// Plan is a spectrum from Hessian-vector products with the cycle made for it.
+type Plan struct {
+	spectrum estimator.Spectrum
+	scales   estimator.Scales
+	cycle    Cycle
+}
+
+// NewPlan plans a run's cycle for a spectrum. It may take a tenth of a second,
+// which is why it is apart from [Controller.Adopt]. The spectrum must show
+// positive curvature; see [ErrSpectrum].
+func NewPlan(cfg Config, spectrum estimator.Spectrum) (Plan, error) {
 	scales := estimator.DetectScales(spectrum)
 	if len(scales.Groups) == 0 {
-		return fmt.Errorf("%d Ritz values: %w", len(spectrum.Ritz), ErrSpectrum)
+		return Plan{}, fmt.Errorf("%d Ritz values: %w", len(spectrum.Ritz), ErrSpectrum)
 	}
-	cycle, err := c.cycleFor(scales)
+	cycle, err := cycleFor(cfg.Policy, scales)
 	if err != nil {
-		return fmt.Errorf("plan for %d scales: %w", len(scales.Groups), err)
+		return Plan{}, fmt.Errorf("plan for %d scales: %w", len(scales.Groups), err)
 	}
+	return Plan{spectrum, scales, cycle}, nil
+}
+
+// Adopt takes a plan over. While no sketches come, its cycle is served open loop
+// until the loss refutes it.
+func (c *Controller) Adopt(p Plan) {
 	s := &c.s
-	s.Spectrum, s.Scales, s.Cycle = spectrum, scales, cycle
+	s.Spectrum, s.Scales, s.Cycle = p.spectrum, p.scales, p.cycle
 	s.Revision++
-	s.Position, s.CycleLoss, s.Outgrown = 0, math.NaN(), false
-	s.Stiffest = max(s.Stiffest, scales.Groups[0].Hi)
-	return nil
+	s.Position, s.CycleLoss, s.Outgrown, s.Sketched = 0, math.NaN(), false, false
+	s.Stiffest = max(s.Stiffest, p.scales.Groups[0].Hi)
 }
 
 // cycleFor plans by policy. Negative curvature allows no step that is long in
 // its terms, so with it the constant rate for the stiffest scale is all that is
 // safe open loop.
-func (c *Controller) cycleFor(scales estimator.Scales) (Cycle, error) {
+func cycleFor(policy Policy, scales estimator.Scales) (Cycle, error) {
 	switch {
-	case c.cfg.Policy == PolicyConstant || scales.Negative < 0:
+	case policy == PolicyConstant || scales.Negative < 0:
 		return Cycle{Rates: []float64{1 / scales.Groups[0].Hi}, Scale: []int{0}, Rho: 1}, nil
-	case c.cfg.Policy == PolicyMrGD:
+	case policy == PolicyMrGD:
 		return BestMrGD(scales, MaxCycleLength)
 	default:
-		return BestChebyshev(scales, MaxCycleLength)
+		return BestChebyshev(scales, openLoopCycle)
 	}
 }
 

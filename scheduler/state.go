@@ -45,9 +45,11 @@ type state struct {
 	// Outgrown: the loss has refuted the spectrum from products.
 	Outgrown bool
 
-	// Spectrum is the latest, Revision its number, Scales what it was last
+	// Spectrum is the latest from products, Revision the number of the latest
+	// of any source, which is the window's if Sketched. Scales is what was last
 	// planned for.
 	Spectrum estimator.Spectrum
+	Sketched bool
 	Revision int64
 	Scales   estimator.Scales
 }
@@ -108,8 +110,8 @@ func mustDecMode(o cbor.DecOptions) cbor.DecMode {
 // MarshalBinary writes the whole state out, versioned. The same state gives the
 // same bytes.
 func (c *Controller) MarshalBinary() ([]byte, error) {
+	c.w.Prepare() // so that the bytes do not depend on whether it was called
 	out := stored{Version: stateVersion, Config: c.cfg, State: c.s}
-	out.State.Spectrum, _ = c.Spectrum()
 	out.Sketches, out.Rates = c.w.Sketches()
 	data, err := encoding.Marshal(out)
 	if err != nil {

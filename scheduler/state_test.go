@@ -14,7 +14,7 @@ func TestRestoredRunsGoOnWithTheSameBits(t *testing.T) {
 		"closed loop": func(*trainer, *Controller) error { return nil },
 		"open loop": func(tr *trainer, c *Controller) error {
 			tr.sketches = false
-			return c.SetSpectrum(exactSpectrum(lambda))
+			return adopt(c, exactSpectrum(lambda))
 		},
 		"scalars": func(tr *trainer, _ *Controller) error {
 			tr.sketches, tr.products = false, true

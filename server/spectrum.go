@@ -11,6 +11,7 @@ import (
 
 	"multirate/estimator"
 	pb "multirate/proto/multirate/v1"
+	"multirate/scheduler"
 )
 
 const (
@@ -124,11 +125,18 @@ func (r *run) adopt(life context.Context, s *Server, dimension int64, spectrum e
 	if err := r.lockAlive(life); err != nil {
 		return nil, err
 	}
-	defer r.mu.Unlock()
-	if err := r.controller.SetSpectrum(spectrum); err != nil {
+	config := r.controller.Config()
+	r.mu.Unlock()
+	plan, err := scheduler.NewPlan(config, spectrum) // without the lock: rates go on meanwhile
+	if err != nil {
 		return nil, refusef(codes.FailedPrecondition, ReasonSpectrumUnusable,
 			"no rate can be planned from this spectrum, %v: take more products, check their sign, or go on without it", err)
 	}
+	if err := r.lockAlive(life); err != nil {
+		return nil, err
+	}
+	defer r.mu.Unlock()
+	r.controller.Adopt(plan)
 	_, r.revision = r.controller.Spectrum()
 	r.spectrumStep = r.latestStep()
 	message.Revision, message.Step = r.revision, stepOrAbsent(r.spectrumStep)

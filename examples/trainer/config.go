@@ -97,6 +97,8 @@ type Result struct {
 	RunID string
 	// Parameters are those of the last loss.
 	Parameters []float64
+	// Diagonal scales the variables; ones where nothing was scaled.
+	Diagonal *multirate.Diagonal
 	// Start, Loss and Peak are the first, the last and the largest loss.
 	Start, Loss, Peak float64
 	// Reached says whether the last loss met the target.

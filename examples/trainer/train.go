@@ -142,6 +142,7 @@ func (t *training) precondition() (err error) {
 		}
 	}
 	t.diagonal, err = multirate.NewDiagonal(diagonal, 0)
+	t.result.Diagonal = t.diagonal
 	return err
 }
 

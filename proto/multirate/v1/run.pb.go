@@ -290,11 +290,11 @@ type Run struct {
 	// errors). No step then promises a larger fall than the loss can have.
 	// Absent: unknown.
 	LossLowerBound *float64 `protobuf:"fixed64,11,opt,name=loss_lower_bound,json=lossLowerBound,proto3,oneof" json:"loss_lower_bound,omitempty"`
-	// The loss may exceed the least loss seen by at most this factor before the
-	// service falls back to short steps; > 1. Both are measured from the lower
-	// bound or, where none is known, from as far below the least loss as that is
-	// below the first. Absent: 2. It is a guard, not a guarantee: only the trainer
-	// could take a step back.
+	// The loss may exceed what it was when the present cycle began by at most
+	// this factor before the service falls back to short steps; > 1. It is
+	// measured from the lower bound or, where none is known, in units of the fall
+	// from the first loss to the least. Absent: 2. It is a guard, not a guarantee:
+	// only the trainer could take a step back.
 	MaxLossGrowth *float64 `protobuf:"fixed64,12,opt,name=max_loss_growth,json=maxLossGrowth,proto3,oneof" json:"max_loss_growth,omitempty"`
 	// Steps that the training will take in all, >= 1. Absent: unknown.
 	HorizonSteps *int64 `protobuf:"varint,13,opt,name=horizon_steps,json=horizonSteps,proto3,oneof" json:"horizon_steps,omitempty"`

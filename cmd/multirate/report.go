@@ -1,0 +1,105 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"strings"
+	"time"
+)
+
+// row is a line of a table: one method on one problem.
+type row struct{ name, gradients, ended, peak, time, setting string }
+
+// report prints the final tables.
+func report(w io.Writer, contests []*contest) error {
+	for _, c := range contests {
+		rows := append([]row{{"", "gradients", c.goal.measure(), "peak loss", "time", "setting"}}, c.rows()...)
+		names := 0
+		for _, r := range rows {
+			names = max(names, len(r.name))
+		}
+		var b strings.Builder
+		fmt.Fprintf(&b, "\n%s: %s parameters, to %s\n\n", c.title, grouped(c.problem.Dim()), c.goal)
+		for _, r := range rows {
+			fmt.Fprintf(&b, "  %-*s %10s %12s %10s %8s   %s\n", names, r.name, r.gradients, r.ended, r.peak, r.time, r.setting)
+		}
+		if verdicts := c.verdicts(); len(verdicts) > 0 {
+			fmt.Fprintf(&b, "\n  %s\n", strings.Join(verdicts, "\n  "))
+		}
+		if _, err := io.WriteString(w, b.String()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rows are a contest's lines, multirate's first.
+func (c *contest) rows() (rows []row) {
+	bound := c.problem.LowerBound()
+	for _, o := range c.ours {
+		setting := "none"
+		if n := o.result.Products; n > 0 {
+			setting = fmt.Sprintf("none; %s Hessian-vector products, counted as %s", grouped(n), grouped(2*n))
+		}
+		rows = append(rows, c.row(o.name, o.result.Reached, o.result.Gradients, o.result.Loss,
+			(o.result.Peak-bound)/(c.first-bound), o.took, setting))
+	}
+	for _, t := range c.theirs {
+		rows = append(rows, c.row(t.label, t.Reached, t.Gradients, t.Final, t.Peak, t.took,
+			fmt.Sprintf("%s, of %d tried", t.Setting, t.tried)))
+	}
+	return rows
+}
+
+func (c *contest) row(name string, reached bool, gradients int, loss, peak float64, took time.Duration, setting string) row {
+	count := grouped(gradients)
+	if !reached {
+		count = "> " + grouped(max(gradients, c.budget))
+	}
+	return row{name, count, fmt.Sprintf("%.1e", c.value(loss)), fmt.Sprintf("%.2f", peak),
+		fmt.Sprintf("%.1f s", took.Seconds()), setting}
+}
+
+// verdicts say for each of ours how it stands against the best of the others,
+// whoever won.
+func (c *contest) verdicts() (lines []string) {
+	best, name := math.Inf(1), ""
+	for _, t := range c.theirs {
+		if t.Reached && float64(t.Gradients) < best {
+			best, name = float64(t.Gradients), t.label
+		}
+	}
+	for _, o := range c.ours {
+		times := best / float64(o.result.Gradients)
+		verdict := ""
+		switch {
+		case len(c.theirs) == 0:
+			continue
+		case !o.result.Reached && name == "":
+			verdict = "did not get there, nor did the others"
+		case !o.result.Reached:
+			verdict = fmt.Sprintf("did not get there; %s did", name)
+		case name == "":
+			verdict = fmt.Sprintf("more than %.1f times fewer gradients than the others, which did not get there", float64(c.budget)/float64(o.result.Gradients))
+		case times >= 1:
+			verdict = fmt.Sprintf("%.1f times fewer gradients than %s", times, name)
+		default:
+			verdict = fmt.Sprintf("%.1f times more gradients than %s", 1/times, name)
+		}
+		lines = append(lines, o.name+": "+verdict)
+	}
+	return lines
+}
+
+const reading = `
+gradients    what training took: each evaluation of loss and gradient, and 2 for each
+             Hessian-vector product. "> n": not there after n.
+peak loss    the largest loss over the loss at the start.
+time         for multirate its one run, each step a call to the service over a socket;
+             for the others their whole grid, in process, sharing the cores.
+setting      multirate has none: it is the same untuned service on every problem. The
+             others get the best of a grid, at no charge: constant rates 10^(k/4)/L, with
+             L the largest curvature at the start, and Adam's rates in half decades from
+             1e-5 to 10. A grid is extended until its best lies inside.
+`
