@@ -132,7 +132,7 @@ func newLanczos(dim, maxSteps int, seed uint64) (*Lanczos, error) {
 // min(k, 32), for k basis vectors and one work vector in float64, the
 // tridiagonal matrix, a spectrum, and the sketch of the parts that
 // reorthogonalisation removed. Finding the spectrum borrows less than another
-// 8*k*(m+11). It is a float64 because the product may exceed an int64.
+// 8*k*(m+15). It is a float64 because the product may exceed an int64.
 func LanczosBytes(dim, maxSteps int) float64 {
 	d, k := float64(dim), float64(min(dim, maxSteps))
 	m := min(k, skewRows)

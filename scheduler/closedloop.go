@@ -10,7 +10,7 @@ import (
 // less than a third when any is halved or doubled (docs/mathematics.md).
 const (
 	// firstDisplacement is the length of the first step, relative to the norm
-	// of the parameters, or absolute where that is zero or unknown.
+	// of the parameters where that is less than 1, else absolute.
 	firstDisplacement = 1e-4
 	// stiffestMemory is the decay per step of the largest curvature seen.
 	stiffestMemory = 0.97

@@ -83,8 +83,9 @@ func checkRho(rho float64) error {
 
 // candidateRhos are the contractions that [BestMrGD] and [BestChebyshev] try.
 // Longer cycles spread their roots over the scales more evenly, so that cost
-// falls slowly with rho; beyond 1e-5 the gain is a few per cent.
-var candidateRhos = [...]float64{0.5, 0.25, 0.1, 0.05, 0.02, 0.01, 5e-3, 2e-3, 1e-3, 5e-4, 2e-4, 1e-4, 5e-5, 2e-5, 1e-5}
+// falls slowly with rho; beyond 1e-5 the gain is a few per cent. Contractions
+// close to 1 are for scales so wide that no other cycle fits.
+var candidateRhos = [...]float64{0.99, 0.9, 0.5, 0.25, 0.1, 0.05, 0.02, 0.01, 5e-3, 2e-3, 1e-3, 5e-4, 2e-4, 1e-4, 5e-5, 2e-5, 1e-5}
 
 // counter plans how many rates each scale gets, for a contraction rho. bound is
 // an upper bound of the log of the contraction reached.

@@ -106,7 +106,7 @@ func TestBestRefuses(t *testing.T) {
 		if _, err := best(estimator.Scales{}, 0); !errors.Is(err, scheduler.ErrNoScales) {
 			t.Errorf("%s, no scale: got %v", name, err)
 		}
-		if _, err := best(scalesOf([2]float64{1e-4, 1}), 10); !errors.Is(err, scheduler.ErrCycleTooLong) {
+		if _, err := best(scalesOf([2]float64{1e-8, 1}), 10); !errors.Is(err, scheduler.ErrCycleTooLong) {
 			t.Errorf("%s, limit of 10: got %v", name, err)
 		}
 	}

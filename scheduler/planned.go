@@ -51,18 +51,30 @@ func (c *Controller) Adopt(p Plan) {
 	s.Stiffest = max(s.Stiffest, p.scales.Groups[0].Hi)
 }
 
-// cycleFor plans by policy. Negative curvature allows no step that is long in
-// its terms, so with it the constant rate for the stiffest scale is all that is
-// safe open loop.
+// cycleFor plans by policy. Where the cycle would be too long it leaves out the
+// flattest scales, whose error no rate of the stiffer ones amplifies. Negative
+// curvature allows no step that is long in its terms, so with it the constant
+// rate for the stiffest scale is all that is safe open loop.
 func cycleFor(policy Policy, scales estimator.Scales) (Cycle, error) {
-	switch {
-	case policy == PolicyConstant || scales.Negative < 0:
-		return Cycle{Rates: []float64{1 / scales.Groups[0].Hi}, Scale: []int{0}, Rho: 1}, nil
-	case policy == PolicyMrGD:
-		return BestMrGD(scales, MaxCycleLength)
-	default:
-		return BestChebyshev(scales, openLoopCycle)
+	constant := Cycle{Rates: []float64{1 / scales.Groups[0].Hi}, Scale: []int{0}, Rho: 1}
+	if policy == PolicyConstant || scales.Negative < 0 {
+		return constant, nil
 	}
+	for n := len(scales.Groups); n > 0; n-- {
+		served := estimator.Scales{Groups: scales.Groups[:n], Confidence: scales.Confidence[:n-1]}
+		cycle, err := bestCycle(policy, served)
+		if err == nil || !errors.Is(err, ErrCycleTooLong) {
+			return cycle, err
+		}
+	}
+	return constant, nil
+}
+
+func bestCycle(policy Policy, scales estimator.Scales) (Cycle, error) {
+	if policy == PolicyMrGD {
+		return BestMrGD(scales, MaxCycleLength)
+	}
+	return BestChebyshev(scales, openLoopCycle)
 }
 
 // cycleStep serves the next rate of the open-loop cycle.

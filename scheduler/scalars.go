@@ -55,6 +55,8 @@ func (c *Controller) scalarStep(o Observation, linked bool) Decision {
 			d.Rate = min(d.Rate, 1/s.Stiffest)
 		}
 		s.Outgrown = false
+	case linked && curvature == 0 && (o.Sketch != nil || !math.IsNaN(o.GradientDotPrevious)):
+		d.Rate = warmupGrowth * o.AppliedRate // the step was too short to change the gradient
 	case !(curvature > 0):
 		d.Rate, d.Reason = s.Last.Rate, ReasonFallback
 	default:
@@ -72,11 +74,13 @@ func (c *Controller) scalarStep(o Observation, linked bool) Decision {
 	return d
 }
 
-// firstRate is a rate for the first step, when nothing is known.
+// firstRate is a rate for the first step, when nothing is known: short against
+// the parameters, and short where these are large, since a few large ones may
+// hide that the stiff ones are small.
 func (c *Controller) firstRate(o Observation) float64 {
 	length := firstDisplacement
 	if o.ParameterNorm > 0 {
-		length *= o.ParameterNorm
+		length *= min(o.ParameterNorm, 1)
 	}
 	rate := length / math.Sqrt(o.GradientNormSquared)
 	if c.cfg.FallbackRate > 0 {

@@ -27,7 +27,14 @@ type goal struct {
 	value  float64
 }
 
-func (g goal) String() string { return fmt.Sprintf("%s of %.0e", g.measure(), g.value) }
+// String names the goal with its article.
+func (g goal) String() string {
+	value := strings.Replace(fmt.Sprintf("%.2g", g.value), "e-0", "e-", 1)
+	if g.excess {
+		return "an excess loss of " + value
+	}
+	return "a loss of " + value
+}
 
 // measure names what the goal is about.
 func (g goal) measure() string {

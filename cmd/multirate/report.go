@@ -81,11 +81,11 @@ func (c *contest) verdicts() (lines []string) {
 		case !o.result.Reached:
 			verdict = fmt.Sprintf("did not get there; %s did", name)
 		case name == "":
-			verdict = fmt.Sprintf("more than %.1f times fewer gradients than the others, which did not get there", float64(c.budget)/float64(o.result.Gradients))
+			verdict = fmt.Sprintf("the others need more than %.1f times as many gradients", float64(c.budget)/float64(o.result.Gradients))
 		case times >= 1:
-			verdict = fmt.Sprintf("%.1f times fewer gradients than %s", times, name)
+			verdict = fmt.Sprintf("%s needs %.1f times as many gradients", name, times)
 		default:
-			verdict = fmt.Sprintf("%.1f times more gradients than %s", 1/times, name)
+			verdict = fmt.Sprintf("loses; %s needs only %.2f times as many gradients", name, times)
 		}
 		lines = append(lines, o.name+": "+verdict)
 	}
@@ -95,6 +95,7 @@ func (c *contest) verdicts() (lines []string) {
 const reading = `
 gradients    what training took: each evaluation of loss and gradient, and 2 for each
              Hessian-vector product. "> n": not there after n.
+excess loss  (loss - least)/(first - least): 1 at the start, 0 at the minimum.
 peak loss    the largest loss over the loss at the start.
 time         for multirate its one run, each step a call to the service over a socket;
              for the others their whole grid, in process, sharing the cores.

@@ -131,13 +131,12 @@ func (t *training) stepped(run *multirate.Run, advice multirate.Advice) {
 	}
 }
 
-// precondition scales the variables by Hutchinson's estimate of the Hessian's
-// diagonal at the start, or by ones.
+// precondition scales the variables by an estimate of the Hessian's diagonal at
+// the start, or by ones.
 func (t *training) precondition() (err error) {
 	diagonal := slices.Repeat([]float64{1}, len(t.x))
-	if probes := t.config.DiagonalProbes; probes > 0 {
-		diagonal, err = multirate.HutchinsonDiagonal(t.product(), len(t.x), probes, t.config.Seed)
-		if err != nil {
+	if t.config.DiagonalProbes > 0 {
+		if diagonal, err = t.hutchinson(t.config.DiagonalProbes); err != nil {
 			return err
 		}
 	}
@@ -146,8 +145,28 @@ func (t *training) precondition() (err error) {
 	return err
 }
 
+// hutchinson is the root mean square of single Hutchinson probes, as in
+// AdaHessian (Yao et al., arXiv 2006.00719). The mean, which is unbiased, comes
+// near zero by chance where the rest of a row outweighs its diagonal, and the
+// step along that coordinate is then far too long; the square can't.
+func (t *training) hutchinson(probes int) ([]float64, error) {
+	diagonal := make([]float64, len(t.x))
+	for k := range probes {
+		seed := t.config.Seed*uint64(probes) + uint64(k)
+		probe, err := multirate.HutchinsonDiagonal(t.product(), len(t.x), 1, seed)
+		if err != nil {
+			return nil, err
+		}
+		for i, h := range probe {
+			diagonal[i] = math.Hypot(diagonal[i], h/math.Sqrt(float64(probes)))
+		}
+	}
+	return diagonal, nil
+}
+
 // estimate lets the service run Lanczos on products at the present parameters,
-// if it wished so and the last time is long enough ago.
+// if it wished so and the last time is long enough ago. A spectrum that nothing
+// can be planned from costs its products; training goes on without it.
 func (t *training) estimate(ctx context.Context, run *multirate.Run) error {
 	r := &t.result
 	if t.config.Tier != TierVectors || !t.wanted || r.Steps < t.estimated+t.pause {
@@ -155,7 +174,7 @@ func (t *training) estimate(ctx context.Context, run *multirate.Run) error {
 	}
 	before := r.Gradients
 	_, err := run.EstimateSpectrum(ctx, t.diagonal.HessianVector(t.product()), multirate.EstimateOptions{Seed: t.config.Seed})
-	if err != nil {
+	if err != nil && multirate.ReasonOf(err) != "SPECTRUM_UNUSABLE" {
 		return err
 	}
 	t.estimated, t.pause = r.Steps, t.config.EstimateEvery

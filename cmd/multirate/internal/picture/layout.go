@@ -26,7 +26,7 @@ const (
 // Draw draws the columns side by side on a canvas.
 func Draw(canvas draw.Canvas, columns []Column) {
 	tiles := draw.Tiles{
-		Rows: 3, Cols: max(1, len(columns)), PadX: margin, PadY: margin / 2,
+		Rows: 3, Cols: max(1, len(columns)), PadX: margin, PadY: margin,
 		PadTop: margin + headingHeight, PadBottom: margin, PadLeft: margin, PadRight: margin,
 	}
 	for i, c := range columns {

@@ -2,7 +2,6 @@ package picture
 
 import (
 	"cmp"
-	"fmt"
 	"image/color"
 	"math"
 	"slices"
@@ -29,7 +28,7 @@ func lossPanel(c Column) panel {
 		}
 	}
 	setRange(&p.X, 1, float64(last), 0.02, 0.06)
-	setRange(&p.Y, c.Target, min(high, 100), 0.22, 0.04)
+	setRange(&p.Y, c.Target, min(high, 100), 0.3, 0.04)
 	p.Add(targetLine(c.Target))
 	styles := curveStyles(c.Curves)
 	var reached []arrival
@@ -104,7 +103,7 @@ func (as arrivals) Plot(c draw.Canvas, p *plot.Plot) {
 	line, end := 0, vg.Length(math.Inf(-1))
 	byGradients := func(a, b arrival) int { return cmp.Compare(a.Gradients, b.Gradients) }
 	for _, a := range slices.SortedFunc(slices.Values(as), byGradients) {
-		count := fmt.Sprint(a.Gradients)
+		count := thousands(a.Gradients)
 		at, half := vg.Point{X: x(float64(a.Gradients)), Y: y(max(a.Value, p.Y.Min))}, style.Width(count)/2
 		if line = 1 - line; at.X-half > end {
 			line = 0
@@ -112,6 +111,6 @@ func (as arrivals) Plot(c draw.Canvas, p *plot.Plot) {
 		end = at.X + half + 3
 		c.DrawGlyph(dot(a.color, 3), at)
 		style.Color = a.color
-		c.FillText(style, vg.Point{X: at.X, Y: y(p.Y.Min) + 14 - 11*vg.Length(line)}, count)
+		c.FillText(style, vg.Point{X: at.X, Y: at.Y - 14 - 10*vg.Length(line)}, count)
 	}
 }

@@ -11,7 +11,7 @@ import (
 var Reasons = []string{"warmup", "planned", "damping", "recovery", "fallback"}
 
 var reasonColors = map[string]color.NRGBA{
-	"warmup": grey, "planned": blue, "damping": orange, "recovery": vermillion, "fallback": purple,
+	"warmup": grey, "planned": blue, "damping": orange, "recovery": purple, "fallback": black,
 }
 
 // ratePanel shows each step's rate, coloured by reason.

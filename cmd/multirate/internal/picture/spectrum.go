@@ -16,11 +16,11 @@ func spectrumPanel(c Column) panel {
 	setRange(&p.Y, low, high, 0.05, 0.05)
 	p.Add(scaleBands{c}, ritzDots{c}, rug{values: c.First, left: true}, rug{values: c.Last})
 	p.legend = []legendEntry{
-		dotEntry("Ritz value (size: its weight)", dot(blue, 3)),
+		dotEntry("Ritz value, by weight", dot(blue, 3)),
 		patchEntry("scale", alpha(sky, 0.35)),
 	}
 	if c.First != nil {
-		p.legend = append(p.legend, lineEntry("exact eigenvalues, first and last", rugStyle))
+		p.legend = append(p.legend, lineEntry("exact eigenvalues, at start and end", rugStyle))
 	}
 	return p
 }
@@ -95,7 +95,7 @@ func (b scaleBands) Plot(c draw.Canvas, p *plot.Plot) {
 	}
 }
 
-var rugStyle = draw.LineStyle{Color: vermillion, Width: 0.9}
+var rugStyle = draw.LineStyle{Color: black, Width: 0.9}
 
 // rug marks values on the left or the right edge.
 type rug struct {

@@ -111,9 +111,18 @@ func number(v float64) string {
 		return mantissa + "e" + strconv.Itoa(k)
 	}
 	if v > 999 {
-		return strconv.FormatFloat(v/1000, 'f', -1, 64) + ",000"
+		return thousands(int(v))
 	}
 	return strconv.FormatFloat(v, 'f', -1, 64)
+}
+
+// thousands writes a count with commas.
+func thousands(n int) string {
+	s := strconv.Itoa(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
 }
 
 func dot(c color.Color, radius vg.Length) draw.GlyphStyle {
