@@ -34,9 +34,10 @@ func lossPanel(c Column) panel {
 	var reached []arrival
 	// The most important ones on top.
 	for i, curve := range slices.Backward(c.Curves) {
-		p.Add(&plotter.Line{XYs: shown(curve.Points), LineStyle: styles[i]})
+		p.Add(&plotter.Line{XYs: shown(curve.Points, c.Target), LineStyle: styles[i]})
 		if curve.Reached && len(curve.Points) > 0 {
-			reached = append(reached, arrival{curve.Points[len(curve.Points)-1], styles[i].Color})
+			end := curve.Points[len(curve.Points)-1]
+			reached = append(reached, arrival{Point{end.Gradients, c.Target}, styles[i].Color})
 		}
 	}
 	p.Add(arrivals(reached))
@@ -62,11 +63,13 @@ func curveStyles(curves []Curve) []draw.LineStyle {
 	return styles
 }
 
-// shown are the points that a logarithmic axis can show.
-func shown(points []Point) (xys plotter.XYs) {
+// shown are the points that a logarithmic axis can show. What lies below the
+// target, and excess losses that rounding makes negative do, is as good as the
+// target.
+func shown(points []Point, target float64) (xys plotter.XYs) {
 	for _, q := range points {
-		if q.Value > 0 && !math.IsInf(q.Value, 0) {
-			xys = append(xys, plotter.XY{X: float64(q.Gradients), Y: q.Value})
+		if !math.IsNaN(q.Value) && !math.IsInf(q.Value, 0) {
+			xys = append(xys, plotter.XY{X: float64(q.Gradients), Y: max(q.Value, target)})
 		}
 	}
 	return xys
@@ -104,7 +107,7 @@ func (as arrivals) Plot(c draw.Canvas, p *plot.Plot) {
 	byGradients := func(a, b arrival) int { return cmp.Compare(a.Gradients, b.Gradients) }
 	for _, a := range slices.SortedFunc(slices.Values(as), byGradients) {
 		count := thousands(a.Gradients)
-		at, half := vg.Point{X: x(float64(a.Gradients)), Y: y(max(a.Value, p.Y.Min))}, style.Width(count)/2
+		at, half := vg.Point{X: x(float64(a.Gradients)), Y: y(a.Value)}, style.Width(count)/2
 		if line = 1 - line; at.X-half > end {
 			line = 0
 		}
