@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"multirate/bench/baseline"
@@ -29,7 +30,7 @@ type goal struct {
 
 // String names the goal with its article.
 func (g goal) String() string {
-	value := strings.Replace(fmt.Sprintf("%.2g", g.value), "e-0", "e-", 1)
+	value := strings.Replace(strconv.FormatFloat(g.value, 'e', -1, 64), "e-0", "e-", 1)
 	if g.excess {
 		return "an excess loss of " + value
 	}

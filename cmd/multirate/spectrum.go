@@ -54,7 +54,10 @@ func printSpectrum(w io.Writer, s *multirate.Spectrum) error {
 		fmt.Fprintf(table, "%d\t%.4g\t%.4g\t%.3g\t%d\t%.2e\t%s\t%s\t\n", i+1, g.GetLowest(), g.GetHighest(),
 			g.GetHighest()/g.GetLowest(), g.GetCount(), g.GetWeight(), gap, confidence)
 	}
-	fmt.Fprintln(table, "\t\t\t\t\t\t\t\t")
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(w)
 	fmt.Fprintln(table, "RITZ VALUE\tWEIGHT\tBOUND\t")
 	for _, r := range s.GetRitzValues() {
 		fmt.Fprintf(table, "%.6g\t%.2e\t%.2e\t\n", r.GetValue(), r.GetWeight(), r.GetBound())

@@ -95,7 +95,7 @@ func (decades) Ticks(low, high float64) (ticks []plot.Tick) {
 		ticks = append(ticks, tick)
 		for m := 2.0; m < 10 && last-first <= 6; m++ {
 			ticks = append(ticks, plot.Tick{Value: m * value})
-			if last-first == 1 && (m == 2 || m == 5) {
+			if high < 5*low || high < 30*low && (m == 2 || m == 5) {
 				ticks[len(ticks)-1].Label = number(m * value)
 			}
 		}

@@ -3,6 +3,7 @@ package sidecar
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,9 +18,6 @@ import (
 	multirate "multirate/clients/go"
 )
 
-// grace is how long a stop waits before it kills.
-const grace = 5 * time.Second
-
 // Sidecar is a service that lives as long as its parent. It has a process group
 // of its own, so that an interrupt typed at the terminal reaches the parent
 // alone, which then stops it in good order.
@@ -28,6 +26,8 @@ type Sidecar struct {
 	Target string
 	// PID is the process's id.
 	PID int
+	// Grace is how long Stop waits before it kills. 0: 5 s.
+	Grace time.Duration
 
 	dir     string
 	process *os.Process
@@ -103,6 +103,7 @@ func (s *Sidecar) Stop() error {
 	if err := s.process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		_ = s.process.Kill() // no such signal on this system
 	}
+	grace := cmp.Or(s.Grace, 5*time.Second)
 	select {
 	case <-s.exited:
 	case <-time.After(grace):
