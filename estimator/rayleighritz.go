@@ -48,38 +48,44 @@ type Model struct {
 // Known reports whether the model has a Ritz value.
 func (m Model) Known() bool { return len(m.Theta) > 0 }
 
-// solver is the workspace of Solve.
+// solver is the workspace of Solve. Vectors in the span of the pairs are written
+// in the basis U = B V Sigma^-1 of rank r, or in that of the Ritz vectors U Z.
 type solver struct {
 	lapack lapackgonum.Implementation
+
 	cols   []int     // rows of the window that are columns of B
 	rank   int       // numerical rank of B
 	v      []float64 // rank x n, right singular vectors of B as rows
 	sigma  []float64 // singular values of B, largest first
-	half   []float64 // rank x n, V' B'Y; the newest column filled in by finish
+	half   []float64 // rank x n, V' B'Y
 	t      []float64 // rank x rank, the projected Hessian
-	ritz   []float64 // r x r, eigenvectors of the leading block of T as columns
-	wr, wi []float64
-	block  []float64
-	work   []float64
+	order  int       // r, of the leading block of T that is believed
+	z      []float64 // r x r, its eigenvectors as columns
+	lu     []float64 // r x r, z factorised
 	pivots []int
-	coef   []float64
+	wr, wi []float64
 	// symmetric[r-1]: the leading block of T of order r is nearly symmetric.
 	symmetric []bool
-	order     []int // order[i] is the column of ritz that Theta[i] belongs to
-	model     Model
+
+	border border
+	coef   []float64
+	block  []float64
+	work   []float64
+	model  Model
 }
 
 func (s *solver) grow(n int) {
-	if cap(s.sigma) >= n {
+	if cap(s.sigma) > n {
 		return
 	}
+	n++ // room for the border
+	square := func() []float64 { return make([]float64, n*n) }
+	line := func() []float64 { return make([]float64, n) }
 	s.cols = make([]int, 0, n)
-	s.v, s.half, s.t = make([]float64, n*n), make([]float64, n*n), make([]float64, n*n)
-	s.block, s.ritz = make([]float64, n*n), make([]float64, n*n)
-	s.sigma, s.wr, s.wi = make([]float64, n), make([]float64, n), make([]float64, n)
-	s.coef = make([]float64, n)
-	s.work, s.pivots = make([]float64, 64*n), make([]int, n)
-	s.order, s.symmetric = make([]int, 0, n), make([]bool, 0, n)
+	s.v, s.half, s.t, s.z, s.lu, s.block = square(), square(), square(), square(), square(), square()
+	s.sigma, s.wr, s.wi, s.coef = line(), line(), line(), line()
+	s.work, s.pivots, s.symmetric = make([]float64, 64*n), make([]int, n), make([]bool, 0, n)
+	s.border.grow(n)
 	s.model.Theta, s.model.Energy = make([]float64, 0, n), make([]float64, 0, n)
 }
 
@@ -90,33 +96,50 @@ func (s *solver) grow(n int) {
 // projection is oblique. The model's slices are valid until the next call.
 //
 // The rank is the largest at which T is consistent (|T - T'| small) and no Ritz
-// value exceeds the window's secants by more than a small factor.
+// value exceeds the window's secants by more than a small factor. All of this
+// is for the pairs that were complete before the newest sketch; the pair that
+// it completes borders the solved problem by one row and column.
 func (w *Window) Solve() Model {
 	s := &w.solver
-	last := w.count - 1
-	if !w.ready && w.count > 0 {
-		w.prepared = false
-		w.columns(last)
-		w.basis()
-		w.project()
-	}
-	s.order = s.order[:0]
+	s.grow(w.pairs)
 	s.model = Model{Theta: s.model.Theta[:0], Energy: s.model.Energy[:0], Residual: 1, Secant: w.largestSecant()}
+	last := w.count - 1
 	if s.model.Secant == 0 || !(w.inner(last, last) > 0) {
 		return s.model
 	}
-	if w.ready {
-		w.ready = false
-		w.finish()
+	w.coordinates(last)
+	span := dot64(s.coef[:s.order], s.coef[:s.order])
+	bordered := w.linked && w.completeBorder()
+	s.toRitz(s.coef)
+	if bordered && s.couple() {
+		s.borderedModel()
+		span += s.border.u * s.border.u
+	} else {
+		s.plainModel()
 	}
+	s.model.settle(span / w.inner(last, last))
+	return s.model
+}
+
+// solvePairs solves for all complete pairs.
+func (w *Window) solvePairs() {
+	s := &w.solver
+	s.grow(w.pairs)
+	w.columns()
+	w.basis()
+	w.project()
 	s.consistentRanks()
+	secant := w.largestSecant()
+	s.order = 0
 	for r := s.rank; r > 0; r-- {
-		if s.symmetric[r-1] && s.eigen(r) && s.stiffest(r) <= spuriousFactor*s.model.Secant {
-			w.energies(r)
-			break
+		if s.symmetric[r-1] && s.eigen(r) && s.stiffest(r) <= spuriousFactor*secant {
+			copy(s.lu[:r*r], s.z[:r*r])
+			if s.lapack.Dgetrf(r, r, s.lu, r, s.pivots[:r]) {
+				s.order = r
+				return
+			}
 		}
 	}
-	return s.model
 }
 
 // secant is |s_j - s_{j+1}|/(rate_j |s_j|).
@@ -135,14 +158,12 @@ func (w *Window) largestSecant() float64 {
 	return largest
 }
 
-// columns picks the rows, below the given one, that are columns of B: those
-// with a known successor, and the newest, whose successor comes next.
-func (w *Window) columns(below int) {
+// columns picks the rows that are columns of B: those with a known successor.
+func (w *Window) columns() {
 	s := &w.solver
-	s.grow(w.pairs)
 	s.cols = s.cols[:0]
-	for j := range below {
-		if (w.rates[j] > 0 || j == w.count-1) && w.inner(j, j) > 0 {
+	for j := 0; j+1 < w.count; j++ {
+		if w.rates[j] > 0 && w.inner(j, j) > 0 {
 			s.cols = append(s.cols, j)
 		}
 	}
@@ -177,49 +198,22 @@ func (w *Window) basis() {
 	}
 }
 
-// project forms T = Sigma^-1 V' (B'Y) V Sigma^-1, leaving out the newest
-// column of Y where its successor isn't there yet.
+// project forms T = Sigma^-1 V' (B'Y) V Sigma^-1.
 func (w *Window) project() {
 	s := &w.solver
 	n := len(s.cols)
-	clear(s.half[:s.rank*n])
 	for j, cj := range s.cols {
-		if cj+1 < w.count {
-			w.productColumn(j)
+		y := s.coef[:n]
+		for i, ci := range s.cols {
+			y[i] = (w.inner(ci, cj) - w.inner(ci, cj+1)) / (w.rates[cj] * math.Sqrt(w.inner(ci, ci)*w.inner(cj, cj)))
+		}
+		for i := range s.rank {
+			s.half[i*n+j] = dot64(s.v[i*n:i*n+n], y)
 		}
 	}
 	for i := range s.rank {
 		for j := range s.rank {
 			s.t[i*s.rank+j] = dot64(s.half[i*n:i*n+n], s.v[j*n:j*n+n]) / (s.sigma[i] * s.sigma[j])
-		}
-	}
-}
-
-// productColumn fills column j of V' B'Y.
-func (w *Window) productColumn(j int) {
-	s := &w.solver
-	n, cj := len(s.cols), s.cols[j]
-	y := s.coef[:n]
-	for i, ci := range s.cols {
-		y[i] = (w.inner(ci, cj) - w.inner(ci, cj+1)) / (w.rates[cj] * math.Sqrt(w.inner(ci, ci)*w.inner(cj, cj)))
-	}
-	for i := range s.rank {
-		s.half[i*n+j] = dot64(s.v[i*n:i*n+n], y)
-	}
-}
-
-// finish adds the newest column of Y, a rank-one update of T.
-func (w *Window) finish() {
-	s := &w.solver
-	n := len(s.cols)
-	if n == 0 || s.cols[n-1] != w.count-2 {
-		return
-	}
-	w.productColumn(n - 1)
-	for i := range s.rank {
-		h := s.half[i*n+n-1] / s.sigma[i]
-		for j := range s.rank {
-			s.t[i*s.rank+j] += h * s.v[j*n+n-1] / s.sigma[j]
 		}
 	}
 }
@@ -262,7 +256,7 @@ func (s *solver) eigen(r int) bool {
 		}
 	}
 	if s.lapack.Dgeev(lapack.LeftEVNone, lapack.RightEVCompute, r, s.block[:r*r], r,
-		s.wr[:r], s.wi[:r], nil, 1, s.ritz[:r*r], r, s.work, len(s.work)) != 0 {
+		s.wr[:r], s.wi[:r], nil, 1, s.z[:r*r], r, s.work, len(s.work)) != 0 {
 		return false
 	}
 	for i := range r {
@@ -279,41 +273,58 @@ func (s *solver) stiffest(r int) float64 {
 	return m
 }
 
-// energies fills the model: the current sketch's coefficients in the Ritz
-// basis, squared, and scaled to the part of it that lies in the span.
-func (w *Window) energies(r int) {
+// coordinates fills coef with those of a row of the window in U.
+func (w *Window) coordinates(row int) {
 	s := &w.solver
-	n, last := len(s.cols), w.count-1
-	span := 0.0
-	for i := range r {
+	n := len(s.cols)
+	for i := range s.order {
 		sum := 0.0
 		for k, ck := range s.cols {
-			sum += s.v[i*n+k] * w.inner(ck, last) / math.Sqrt(w.inner(ck, ck))
+			sum += s.v[i*n+k] * w.inner(ck, row) / math.Sqrt(w.inner(ck, ck))
 		}
 		s.coef[i] = sum / s.sigma[i]
-		span += s.coef[i] * s.coef[i]
 	}
-	share := min(span/w.inner(last, last), 1)
-	copy(s.block[:r*r], s.ritz[:r*r])
-	if !s.lapack.Dgetrf(r, r, s.block, r, s.pivots[:r]) {
+}
+
+// toRitz changes a vector from U to the Ritz vectors: Z^-1 x.
+func (s *solver) toRitz(x []float64) {
+	if s.order == 0 {
 		return
 	}
-	s.lapack.Dgetrs(blas.NoTrans, r, 1, s.block, r, s.pivots[:r], s.coef, 1)
-	total := 0.0
-	for i := range r {
-		s.coef[i] *= s.coef[i]
-		total += s.coef[i]
-	}
-	if !(total > 0) || math.IsInf(total, 0) {
-		return
-	}
-	for i := range r {
-		s.order = append(s.order, i)
+	s.lapack.Dgetrs(blas.NoTrans, s.order, 1, s.lu, s.order, s.pivots[:s.order], x, 1)
+}
+
+// plainModel fills the model from the complete pairs and the current gradient's
+// Ritz coordinates.
+func (s *solver) plainModel() {
+	for i := range s.order {
 		s.model.Theta = append(s.model.Theta, s.wr[i])
-		s.model.Energy = append(s.model.Energy, s.coef[i]/total*share)
+		s.model.Energy = append(s.model.Energy, s.coef[i]*s.coef[i])
 	}
-	s.model.Residual = 1 - share
-	s.sort()
+}
+
+// settle scales the energies to the share of the gradient that lies in the span,
+// and sorts. A model whose numbers have overflowed knows nothing.
+func (m *Model) settle(share float64) {
+	total := 0.0
+	for _, e := range m.Energy {
+		total += e
+	}
+	share = min(share, 1)
+	if !(total > 0) || math.IsInf(total, 0) || !(share >= 0) {
+		m.Theta, m.Energy = m.Theta[:0], m.Energy[:0]
+		return
+	}
+	for i := range m.Energy {
+		m.Energy[i] *= share / total
+	}
+	m.Residual = 1 - share
+	for i := range m.Theta { // by insertion: they are few, and nearly in order
+		for j := i; j > 0 && m.Theta[j] > m.Theta[j-1]; j-- {
+			m.Theta[j], m.Theta[j-1] = m.Theta[j-1], m.Theta[j]
+			m.Energy[j], m.Energy[j-1] = m.Energy[j-1], m.Energy[j]
+		}
+	}
 }
 
 // dot64 sums in a fixed order.
@@ -329,16 +340,4 @@ func dot64(a, b []float64) float64 {
 		s0 += a[i] * b[i]
 	}
 	return s0 + s1
-}
-
-// sort puts the largest Ritz value first; insertion, since the order is short.
-func (s *solver) sort() {
-	m := &s.model
-	for i := range m.Theta {
-		for j := i; j > 0 && m.Theta[j] > m.Theta[j-1]; j-- {
-			m.Theta[j], m.Theta[j-1] = m.Theta[j-1], m.Theta[j]
-			m.Energy[j], m.Energy[j-1] = m.Energy[j-1], m.Energy[j]
-			s.order[j], s.order[j-1] = s.order[j-1], s.order[j]
-		}
-	}
 }

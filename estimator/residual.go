@@ -1,6 +1,10 @@
 package estimator
 
-import "math"
+import (
+	"cmp"
+	"math"
+	"slices"
+)
 
 // Spectrum returns the spectrum of the pairs held, with residual norms measured
 // in the sketch as bounds: |Y w - theta B w| for the Ritz vector B w of unit
@@ -10,14 +14,21 @@ func (w *Window) Spectrum() Spectrum {
 	w.Prepare()
 	sketches, rates := w.Sketches()
 	fresh, err := RestoreWindow(w.pairs, len(w.rows[0]), sketches, rates)
-	if err != nil {
-		return Spectrum{} // not reached: they come from a window
+	if err != nil || fresh.count == 0 {
+		return Spectrum{} // only when empty: the sketches come from a window
 	}
-	m := fresh.Solve()
-	if !m.Known() {
+	fresh.solvePairs()
+	s, last := &fresh.solver, fresh.count-1
+	if s.order == 0 {
 		return Spectrum{}
 	}
-	spectrum := m.Spectrum()
+	fresh.coordinates(last)
+	span := dot64(s.coef[:s.order], s.coef[:s.order])
+	s.toRitz(s.coef)
+	s.plainModel()
+	s.model.Secant = fresh.largestSecant()
+	s.model.settle(span / fresh.inner(last, last))
+	spectrum := s.model.Spectrum()
 	for i, bound := range fresh.residuals() {
 		spectrum.Ritz[i].Bound = bound
 	}
@@ -27,40 +38,50 @@ func (w *Window) Spectrum() Spectrum {
 // float32Rounding is the relative rounding of one float32.
 const float32Rounding = 0x1p-24
 
-// residuals are those of the Ritz pairs just solved for, from the Gram matrix
-// alone. What rounding of the sketches may have added to B w and Y w counts.
+// residuals are those of the Ritz pairs, largest Ritz value first, from the Gram
+// matrix alone. What rounding of the sketches may have added to B w and Y w
+// counts.
 func (w *Window) residuals() []float64 {
 	s := &w.solver
-	r, n := len(s.model.Theta), len(s.cols)
-	bounds := make([]float64, 0, r)
-	for k := range r {
-		x := s.coordinates(s.order[k], r, n)
-		theta := s.model.Theta[k]
-		var yy, by, bb, rounding float64
-		for i, ci := range s.cols {
-			growth := math.Sqrt(w.inner(ci+1, ci+1) / w.inner(ci, ci))
-			rounding += math.Abs(x[i]) * (math.Abs(theta) + (1+growth)/w.rates[ci])
-			for j, cj := range s.cols {
-				xij := x[i] * x[j] / math.Sqrt(w.inner(ci, ci)*w.inner(cj, cj))
-				cross := w.inner(ci, cj) - w.inner(ci, cj+1)
-				next := w.inner(ci+1, cj) - w.inner(ci+1, cj+1)
-				bb += xij * w.inner(ci, cj)
-				by += xij * cross / w.rates[cj]
-				yy += xij * (cross - next) / (w.rates[ci] * w.rates[cj])
-			}
-		}
-		residual := math.Sqrt(max(yy-2*theta*by+theta*theta*bb, 0) / bb)
-		bounds = append(bounds, residual+float32Rounding*rounding/math.Sqrt(bb))
+	r := len(s.model.Theta)
+	order := make([]int, r)
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(s.wr[j], s.wr[i]) })
+	bounds := make([]float64, r)
+	for k, column := range order {
+		bounds[k] = w.residual(s.wr[column], s.inColumns(column))
 	}
 	return bounds
 }
 
-// coordinates are those of Ritz vector k in the columns of B: V Sigma^-1 z.
-func (s *solver) coordinates(k, r, n int) []float64 {
-	x := s.block[:n]
-	clear(x)
-	for i := range r {
-		c := s.ritz[i*r+k] / s.sigma[i]
+// residual is |Y x - theta B x|/|B x|.
+func (w *Window) residual(theta float64, x []float64) float64 {
+	var yy, by, bb, rounding float64
+	cols := w.solver.cols
+	for i, ci := range cols {
+		growth := math.Sqrt(w.inner(ci+1, ci+1) / w.inner(ci, ci))
+		rounding += math.Abs(x[i]) * (math.Abs(theta) + (1+growth)/w.rates[ci])
+		for j, cj := range cols {
+			xij := x[i] * x[j] / math.Sqrt(w.inner(ci, ci)*w.inner(cj, cj))
+			cross := w.inner(ci, cj) - w.inner(ci, cj+1)
+			next := w.inner(ci+1, cj) - w.inner(ci+1, cj+1)
+			bb += xij * w.inner(ci, cj)
+			by += xij * cross / w.rates[cj]
+			yy += xij * (cross - next) / (w.rates[ci] * w.rates[cj])
+		}
+	}
+	return math.Sqrt(max(yy-2*theta*by+theta*theta*bb, 0)/bb) + float32Rounding*rounding/math.Sqrt(bb)
+}
+
+// inColumns are the coordinates of Ritz vector k in the columns of B: V Sigma^-1
+// z.
+func (s *solver) inColumns(k int) []float64 {
+	n := len(s.cols)
+	x := make([]float64, n)
+	for i := range s.order {
+		c := s.z[i*s.order+k] / s.sigma[i]
 		for j := range n {
 			x[j] += c * s.v[i*n+j]
 		}

@@ -19,11 +19,11 @@ type Window struct {
 	count int
 	gram  []float64 // (pairs+1)^2, row-major, chronological
 	rates []float64 // rates[j] leads from row j to row j+1; 0: no known pair
-	// prepared: the solver holds the basis of all columns that the Solve after
-	// the next Push needs, the newest sketch's among them.
+	// prepared: the solver holds the solution for the pairs held, and what is
+	// known of the pair that the next Push completes.
 	prepared bool
-	// ready: it holds that basis, and the newest sketch has come.
-	ready bool
+	// linked: the newest two sketches are that pair.
+	linked bool
 	solver solver
 }
 
@@ -65,15 +65,16 @@ func (w *Window) Push(sketch []float32, rate float64) {
 	if w.count > 0 {
 		w.rates[w.count-1] = max(rate, 0)
 	}
-	w.ready, w.prepared = w.count > 0 && rate > 0, false
+	w.linked, w.prepared = w.count > 0 && rate > 0, false
 	copy(w.rows[w.count], sketch)
 	w.count++
 	w.fillGramRow(w.count - 1)
 }
 
 // Prepare does the part of the next [Window.Solve] that does not depend on the
-// next sketch, and makes room for it. Calling it is optional and changes no
-// result: it takes work off the path between a request and its answer.
+// next sketch, nearly all of it, and makes room for that sketch. Calling it is
+// optional and changes no result: it takes work off the path between a request
+// and its answer.
 func (w *Window) Prepare() {
 	if w.prepared || w.count == 0 {
 		return
@@ -81,10 +82,9 @@ func (w *Window) Prepare() {
 	if w.count == w.pairs+1 {
 		w.dropOldest()
 	}
-	w.columns(w.count)
-	w.basis()
-	w.project()
-	w.prepared, w.ready = true, false
+	w.solvePairs()
+	w.prepareBorder()
+	w.prepared = true
 }
 
 func (w *Window) dropOldest() {
@@ -115,7 +115,7 @@ func (w *Window) Forget() {
 		return
 	}
 	w.rows[0], w.rows[w.count-1] = w.rows[w.count-1], w.rows[0]
-	w.count, w.prepared, w.ready = 1, false, false
+	w.count, w.prepared, w.linked = 1, false, false
 	w.fillGramRow(0)
 }
 

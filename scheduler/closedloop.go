@@ -39,8 +39,7 @@ func (c *Controller) closedLoopStep(o Observation, linked bool, m estimator.Mode
 	rose := linked && c.judge(o)
 	switch {
 	case c.grown(o.Loss, s.Reference):
-		s.Plan = nil
-		d.Rate, d.Reason = 1/s.Stiffest, ReasonRecovery
+		c.recover(o, &d)
 	case c.cfg.Policy == PolicyConstant:
 		d.Rate = 1 / s.Stiffest
 	default:
@@ -51,6 +50,16 @@ func (c *Controller) closedLoopStep(o Observation, linked bool, m estimator.Mode
 	}
 	c.bound(o, &d)
 	return d
+}
+
+// recover answers a loss that has outgrown its bound: one safe step, half the
+// last displacement at most until predictions hold again, and a new plan from
+// where the loss stands now.
+func (c *Controller) recover(o Observation, d *Decision) {
+	s := &c.s
+	s.Plan, s.Reference = nil, o.Loss
+	s.Radius = min(s.Radius, s.Last.Rate*math.Sqrt(s.Last.NormSquared)/2)
+	d.Rate, d.Reason = 1/s.Stiffest, ReasonRecovery
 }
 
 // judge compares the loss with the prediction, moves the trust region and

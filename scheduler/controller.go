@@ -174,16 +174,18 @@ func (c *Controller) learn(o Observation, linked bool) estimator.Model {
 // vector, and theta + beta bounds the largest eigenvalue of the extended
 // tridiagonal when the new vector's own curvature is no larger (Zhou and Li,
 // Bounding the spectrum of large Hermitian matrices, LAA 435, 2011). Since that
-// is not known, beta counts twice. The margin vanishes once the span is
-// complete; without it the first long step can meet curvature ten times the
-// largest seen.
+// is not known, beta counts twice. Nothing that a step brings in exceeds the
+// secant, so that an old residual does not pose as steep behind a short step.
+// The margin vanishes once the span is complete; without it the first long step
+// can meet curvature ten times the largest seen.
 func (c *Controller) stiffest(o Observation, linked bool, m estimator.Model) float64 {
 	seen := m.Secant
 	if m.Known() {
 		seen = max(m.Theta[0], -m.Theta[len(m.Theta)-1])
 	}
 	if linked && seen > 0 && c.s.Last.NormSquared > 0 {
-		seen += 2 * math.Sqrt(m.Residual*o.GradientNormSquared/c.s.Last.NormSquared) / o.AppliedRate
+		beta := math.Sqrt(m.Residual*o.GradientNormSquared/c.s.Last.NormSquared) / o.AppliedRate
+		seen += 2 * min(beta, m.Secant)
 	}
 	return seen
 }

@@ -135,7 +135,7 @@ func TestSketchesGiveTheMultirateSchedule(t *testing.T) {
 				tr := newTrainer(seed, threeScales(8)...)
 				cfg := tr.config()
 				cfg.Policy = policy
-				steps, peak := run(t, mustController(t, cfg), tr, 1e-6, 3000)
+				steps, peak := run(t, mustController(t, cfg), tr, 1e-6, 6000)
 				if peak > 2 {
 					t.Errorf("seed %d: peak %v in %d steps", seed, peak, steps)
 				}

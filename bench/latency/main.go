@@ -10,6 +10,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"math/rand/v2"
 	"net"
@@ -103,7 +104,7 @@ func serveAll(dir string) error {
 	es := grpc.NewServer()
 	pb.RegisterLearningRateServiceServer(es, echo{answer: typicalAnswer()})
 	go es.Serve(empty) //nolint:errcheck // ends with the process
-	srv := server.New(server.Options{})
+	srv := server.New(server.Options{Logger: slog.New(slog.DiscardHandler)})
 	rs := grpc.NewServer(srv.GRPCOptions()...)
 	srv.Register(rs)
 	go rs.Serve(real) //nolint:errcheck // ends with the process
@@ -127,6 +128,7 @@ type descent struct {
 	lambda, x []float64
 	sketch    []float32
 	step      int64
+	run       string
 }
 
 const dimension = 251
@@ -159,9 +161,9 @@ func (d *descent) apply(rate float64) {
 	d.step++
 }
 
-func (d *descent) request(run string) *pb.GetLearningRateRequest {
+func (d *descent) request() *pb.GetLearningRateRequest {
 	loss, norm := d.statistics()
-	return &pb.GetLearningRateRequest{RunId: run, Step: d.step, Statistics: &pb.Statistics{
+	return &pb.GetLearningRateRequest{RunId: d.run, Step: d.step, Statistics: &pb.Statistics{
 		Loss: &loss, GradientNormSquared: &norm,
 		Sketches: []*pb.Sketch{{Kind: pb.SketchKind_SKETCH_KIND_GRADIENT, Values: d.sketch}},
 	}}
@@ -242,11 +244,13 @@ type bench struct {
 	empty, rate, emptyStream, rateLive samples
 	socket, own                        samples
 	buffer                             []byte
+	runs                               int
+	first                              float64 // loss of a new descent
 }
 
 func newBench(dir string) (*bench, error) {
 	b := &bench{
-		ctx: context.Background(), unary: newDescent(), streamed: newDescent(), local: newDescent(),
+		ctx:         context.Background(),
 		empty:       samples{name: "empty call, same messages"},
 		rate:        samples{name: "GetLearningRate"},
 		emptyStream: samples{name: "empty stream ping-pong, same messages"},
@@ -272,25 +276,15 @@ func newBench(dir string) (*bench, error) {
 	if b.raw, err = net.Dial("unix", filepath.Join(dir, "raw")); err != nil {
 		return nil, err
 	}
-	for _, id := range []string{"unary", "streamed"} {
-		run := &pb.Run{RunId: id, Dimension: dimension, LossLowerBound: proto.Float64(0), Sketch: &pb.SketchSpec{Dimension: dimension}}
-		if _, err := b.service.CreateRun(b.ctx, &pb.CreateRunRequest{Run: run}); err != nil {
-			return nil, err
-		}
-	}
 	if b.echoStream, err = b.echo.StreamLearningRates(b.ctx); err != nil {
 		return nil, err
 	}
-	if b.stream, err = b.service.StreamLearningRates(b.ctx); err != nil {
-		return nil, err
-	}
-	b.controller, err = scheduler.NewController(scheduler.Config{SketchDimension: dimension, HasLossBound: true})
-	return b, err
+	return b, b.restart()
 }
 
 // round makes one call of each kind.
 func (b *bench) round(pause time.Duration) error {
-	request := b.unary.request("unary")
+	request := b.unary.request()
 	ping := func(s grpc.BidiStreamingClient[pb.StreamLearningRatesRequest, pb.StreamLearningRatesResponse], r *pb.GetLearningRateRequest) (*pb.StreamLearningRatesResponse, error) {
 		if err := s.Send(&pb.StreamLearningRatesRequest{Request: r}); err != nil {
 			return nil, err
@@ -312,7 +306,7 @@ func (b *bench) round(pause time.Duration) error {
 		},
 		func() error {
 			var answer *pb.StreamLearningRatesResponse
-			r := b.streamed.request("streamed")
+			r := b.streamed.request()
 			err := b.rateLive.time(func() (err error) { answer, err = ping(b.stream, r); return err })
 			b.streamed.apply(answer.GetResponse().GetRates()[0].GetLearningRate())
 			return err
@@ -336,12 +330,39 @@ func (b *bench) round(pause time.Duration) error {
 			time.Sleep(pause)
 		}
 	}
-	if b.unary.step%500 == 0 { // converged: start afresh, the run goes on
-		for _, d := range []*descent{b.unary, b.streamed, b.local} {
-			copy(d.x, newDescent().x)
-		}
+	if loss, _ := b.unary.statistics(); loss <= converged*b.first {
+		return b.restart()
 	}
 	return nil
+}
+
+// converged is the share of the first loss at which the descents start afresh:
+// beyond it they would measure the rounding of float32.
+const converged = 1e-12
+
+// restart begins three new runs of one descent.
+func (b *bench) restart() error {
+	b.unary, b.streamed, b.local = newDescent(), newDescent(), newDescent()
+	b.first, _ = b.unary.statistics()
+	b.runs++
+	for _, d := range []*descent{b.unary, b.streamed} {
+		d.run = fmt.Sprintf("%d-%p", b.runs, d)
+		run := &pb.Run{RunId: d.run, Dimension: dimension, LossLowerBound: proto.Float64(0), Sketch: &pb.SketchSpec{Dimension: dimension}}
+		if _, err := b.service.CreateRun(b.ctx, &pb.CreateRunRequest{Run: run}); err != nil {
+			return err
+		}
+	}
+	if b.stream != nil {
+		if err := b.stream.CloseSend(); err != nil {
+			return err
+		}
+	}
+	var err error
+	if b.stream, err = b.service.StreamLearningRates(b.ctx); err != nil {
+		return err
+	}
+	b.controller, err = scheduler.NewController(scheduler.Config{SketchDimension: dimension, HasLossBound: true})
+	return err
 }
 
 // observe times the controller alone, prepared as the server prepares it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -47,8 +48,8 @@ func (c *contest) train(ctx context.Context, client *multirate.Client, config tr
 	config.OnStep = func(s trainer.Step) {
 		o.record.add(s)
 		p.status(func() string {
-			return fmt.Sprintf("%s, %s   step %s   %s %.2e   rate %.2e   %s   %s", c.name, variant,
-				grouped(s.Advice.Step), c.goal.measure(), c.value(s.Loss), s.LearningRate,
+			return fmt.Sprintf("%s  step %s  %s %.1e  rate %.1e  %s  %s", c.name, grouped(s.Step),
+				strings.Fields(c.goal.measure())[0], c.value(s.Loss), s.LearningRate,
 				scaleText(s.Scale, s.Scales), enumName(s.Reason, "REASON_"))
 		})
 	}
@@ -130,7 +131,7 @@ func (c *contest) best(ctx context.Context, r rival, p *progress) theirs {
 	best, all := baseline.Best(r.Method, problem, c.target(), c.budget, func(one baseline.Result) {
 		tried++
 		p.status(func() string {
-			return fmt.Sprintf("%s, %s   %d settings   %s   ended: %s", c.name, r.Name, tried, one.Setting, one.End)
+			return fmt.Sprintf("%s  %s  %d settings tried  %s: %s", c.name, r.Name, tried, one.Setting, one.End)
 		})
 	})
 	if ctx.Err() == nil {

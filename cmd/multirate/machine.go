@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"fmt"
 	"os"
 	"runtime"
@@ -11,14 +10,12 @@ import (
 // machine says what the figures were measured on.
 func machine() string {
 	model := runtime.GOARCH
-	if f, err := os.Open("/proc/cpuinfo"); err == nil {
-		defer f.Close()
-		for lines := bufio.NewScanner(f); lines.Scan(); {
-			if key, value, ok := strings.Cut(lines.Text(), ":"); ok && strings.TrimSpace(key) == "model name" {
-				model = strings.TrimSpace(value)
-				break
-			}
+	info, _ := os.ReadFile("/proc/cpuinfo") // on Linux alone
+	for line := range strings.Lines(string(info)) {
+		if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == "model name" {
+			model = strings.TrimSpace(value)
+			break
 		}
 	}
-	return fmt.Sprintf("%s, %d cores, %s %s", model, runtime.GOMAXPROCS(0), runtime.Version(), runtime.GOOS)
+	return fmt.Sprintf("%s, %d cores, %s, %s", model, runtime.GOMAXPROCS(0), runtime.Version(), runtime.GOOS)
 }

@@ -174,12 +174,11 @@ func TestTrainOverItsOwnService(t *testing.T) {
 	if strings.Contains(stdout.String(), "> 20,000") {
 		t.Errorf("target not reached:\n%s", stdout.String())
 	}
-	f, err := os.Open(filepath.Join(dir, "wine.png"))
+	picture, err := os.ReadFile(filepath.Join(dir, "wine.png"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	if _, err := png.Decode(f); err != nil {
+	if _, err := png.Decode(bytes.NewReader(picture)); err != nil {
 		t.Error(err)
 	}
 	if svg, err := os.ReadFile(filepath.Join(dir, "wine.svg")); err != nil || !bytes.Contains(svg, []byte("</svg>")) {
@@ -199,7 +198,7 @@ func TestServiceEndsWithItsTrainer(t *testing.T) {
 			// Never ends by itself.
 			p := start(t, "train", "--problem", "three-scales", "--excess", "1e-300", "--steps", "1000000000", "--compare=false", "--out", "")
 			target := await(t, p.stderr, startedLine)[1]
-			await(t, p.stderr, "three-scales, sketches alone +step")
+			await(t, p.stderr, "three-scales +step")
 			if code := p.end(t, test.signal); code != test.code {
 				t.Errorf("exit code %d, want %d", code, test.code)
 			}
@@ -283,28 +282,28 @@ func TestLookingIntoAService(t *testing.T) {
 	for range 8 {
 		step()
 	}
-	at := []string{"--addr", address}
+	at := func(args ...string) []string { return append(args, "--addr", address) }
 
-	if list := output(t, append(at, "runs", "list")...); !regexp.MustCompile(`(?m)^seen +3 +adaptive +7 .* who=me$`).MatchString(list) {
+	if list := output(t, at("runs", "list")...); !regexp.MustCompile(`(?m)^seen +3 +adaptive +7 .* who=me$`).MatchString(list) {
 		t.Errorf("runs list:\n%s", list)
 	}
-	if list := output(t, append(at, "runs", "list", "--label", "who=you")...); strings.Contains(list, "seen") {
+	if list := output(t, at("runs", "list", "--label", "who=you")...); strings.Contains(list, "seen") {
 		t.Errorf("runs list of another label:\n%s", list)
 	}
-	if got := output(t, append(at, "runs", "get", "seen")...); !regexp.MustCompile(`"latestStep": +"7"`).MatchString(got) {
+	if got := output(t, at("runs", "get", "seen")...); !regexp.MustCompile(`"latestStep": +"7"`).MatchString(got) {
 		t.Errorf("runs get:\n%s", got)
 	}
-	if got := output(t, append(at, "spectrum", "seen")...); !strings.Contains(got, "RITZ VALUE") || !strings.Contains(got, "from sketch") {
+	if got := output(t, at("spectrum", "seen")...); !strings.Contains(got, "RITZ VALUE") || !strings.Contains(got, "from sketch") {
 		t.Errorf("spectrum:\n%s", got)
 	}
 
 	file := filepath.Join(t.TempDir(), "snapshot")
-	output(t, append(at, "runs", "snapshot", "seen", file)...)
-	if got := output(t, append(at, "runs", "restore", file, "--run-id", "again")...); got != "again, latest step 7\n" {
+	output(t, at("runs", "snapshot", "seen", file)...)
+	if got := output(t, at("runs", "restore", file, "--run-id", "again")...); got != "again, latest step 7\n" {
 		t.Errorf("runs restore: %q", got)
 	}
 
-	watch := start(t, append(at, "watch", "seen")...)
+	watch := start(t, at("watch", "seen")...)
 	watched := make(chan string)
 	go func() {
 		defer close(watched)
@@ -323,7 +322,7 @@ func TestLookingIntoAService(t *testing.T) {
 	if !regexp.MustCompile(`step +\d+ +loss \S+ +rate \S+ +scale`).MatchString(line) {
 		t.Errorf("watch: %q", line)
 	}
-	output(t, append(at, "runs", "delete", "seen", "again")...)
+	output(t, at("runs", "delete", "seen", "again")...)
 	for l := range watched {
 		line = l
 	}
@@ -333,7 +332,7 @@ func TestLookingIntoAService(t *testing.T) {
 	if err := watch.Wait(); err != nil {
 		t.Errorf("watch: %v", err)
 	}
-	if out, err := command(t, append(at, "runs", "get", "seen")...).CombinedOutput(); err == nil || !bytes.Contains(out, []byte("seen")) {
+	if out, err := command(t, at("runs", "get", "seen")...).CombinedOutput(); err == nil || !bytes.Contains(out, []byte("seen")) {
 		t.Errorf("runs get of a deleted run: %v, %q", err, out)
 	}
 	if code := server.end(t, syscall.SIGTERM); code != 0 {
@@ -349,4 +348,3 @@ func TestVersionIsTheLinkedOne(t *testing.T) {
 		t.Error("no version without the linker's")
 	}
 }
-

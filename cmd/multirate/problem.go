@@ -14,7 +14,7 @@ type entry struct {
 	name string
 	// title is what tables call it.
 	title string
-	make  func(seed uint64) problems.Problem
+	build func(seed uint64) problems.Problem
 	goal  goal
 	// budget is the number of gradients that each method may take.
 	budget int
@@ -45,12 +45,12 @@ func (g goal) measure() string {
 	return "loss"
 }
 
-func unseeded[P problems.Problem](make func() P) func(uint64) problems.Problem {
-	return func(uint64) problems.Problem { return make() }
+func unseeded[P problems.Problem](build func() P) func(uint64) problems.Problem {
+	return func(uint64) problems.Problem { return build() }
 }
 
-func seeded[P problems.Problem](make func(uint64) P) func(uint64) problems.Problem {
-	return func(seed uint64) problems.Problem { return make(seed) }
+func seeded[P problems.Problem](build func(uint64) P) func(uint64) problems.Problem {
+	return func(seed uint64) problems.Problem { return build(seed) }
 }
 
 const usualBudget = 20_000
@@ -100,7 +100,7 @@ type task struct {
 }
 
 func newTask(e entry, seed uint64) (task, error) {
-	t := task{entry: e, problem: e.make(seed)}
+	t := task{entry: e, problem: e.build(seed)}
 	t.first = t.problem.Gradient(t.problem.Start(), make([]float64, t.problem.Dim()))
 	if minimum, ok := t.problem.(problems.Minimum); ok {
 		t.least = minimum.Minimum()

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 )
 
 // progress shows how far things are: one status line that is overwritten on a
@@ -20,6 +21,10 @@ type progress struct {
 	last  time.Time
 	width int // of the status line that stands
 }
+
+// statusWidth is the most that a status line may take: one that wraps can't be
+// overwritten.
+const statusWidth = 79
 
 func newProgress(w io.Writer) *progress {
 	p := &progress{w: w, pause: 2 * time.Second}
@@ -39,10 +44,7 @@ func (p *progress) status(line func() string) {
 	defer p.mu.Unlock()
 	if now := time.Now(); now.Sub(p.last) >= p.pause {
 		p.last = now
-		p.show(line())
-		if !p.terminal {
-			fmt.Fprintln(p.w)
-		}
+		p.show(line(), !p.terminal)
 	}
 }
 
@@ -50,19 +52,23 @@ func (p *progress) status(line func() string) {
 func (p *progress) say(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.show(fmt.Sprintf(format, args...))
-	fmt.Fprintln(p.w)
-	p.width = 0
+	p.show(fmt.Sprintf(format, args...), true)
 }
 
 // show writes over the status line that stands, with blanks for what is left of
-// it.
-func (p *progress) show(line string) {
-	if !p.terminal {
-		fmt.Fprint(p.w, line)
-		return
+// it. A line that stays is not written over. Nothing is lost but progress when
+// it can't be shown.
+func (p *progress) show(line string, stays bool) {
+	width := utf8.RuneCountInString(line)
+	if p.terminal && !stays && width > statusWidth {
+		width, line = statusWidth, string([]rune(line)[:statusWidth])
 	}
-	width := len([]rune(line))
-	fmt.Fprintf(p.w, "\r%s%s", line, strings.Repeat(" ", max(0, p.width-width)))
+	if p.terminal {
+		line = "\r" + line + strings.Repeat(" ", max(0, p.width-width))
+	}
 	p.width = width
+	if stays {
+		line, p.width = line+"\n", 0
+	}
+	_, _ = io.WriteString(p.w, line)
 }

@@ -2,40 +2,26 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"math"
 	"strings"
 	"time"
 )
 
-// row is a line of a table: one method on one problem.
-type row struct{ name, gradients, ended, peak, time, setting string }
-
-// report prints the final tables.
-func report(w io.Writer, contests []*contest) error {
+// reportText is the final table of each contest, with who won.
+func reportText(contests []*contest) string {
+	var b strings.Builder
 	for _, c := range contests {
-		rows := append([]row{{"", "gradients", c.goal.measure(), "peak loss", "time", "setting"}}, c.rows()...)
-		names := 0
-		for _, r := range rows {
-			names = max(names, len(r.name))
-		}
-		var b strings.Builder
-		fmt.Fprintf(&b, "\n%s: %s parameters, to %s\n\n", c.title, grouped(c.problem.Dim()), c.goal)
-		for _, r := range rows {
-			fmt.Fprintf(&b, "  %-*s %10s %12s %10s %8s   %s\n", names, r.name, r.gradients, r.ended, r.peak, r.time, r.setting)
-		}
+		rows := append([][]string{{"", "", "gradients", c.goal.measure(), "peak loss", "time", "setting"}}, c.rows()...)
+		fmt.Fprintf(&b, "\n%s: %s parameters, to %s\n\n%s", c.title, grouped(c.problem.Dim()), c.goal, table("llrrrrl", rows))
 		if verdicts := c.verdicts(); len(verdicts) > 0 {
-			fmt.Fprintf(&b, "\n  %s\n", strings.Join(verdicts, "\n  "))
-		}
-		if _, err := io.WriteString(w, b.String()); err != nil {
-			return err
+			fmt.Fprintf(&b, "\n   %s\n", strings.Join(verdicts, "\n   "))
 		}
 	}
-	return nil
+	return b.String()
 }
 
 // rows are a contest's lines, multirate's first.
-func (c *contest) rows() (rows []row) {
+func (c *contest) rows() (rows [][]string) {
 	bound := c.problem.LowerBound()
 	for _, o := range c.ours {
 		setting := "none"
@@ -52,12 +38,12 @@ func (c *contest) rows() (rows []row) {
 	return rows
 }
 
-func (c *contest) row(name string, reached bool, gradients int, loss, peak float64, took time.Duration, setting string) row {
+func (c *contest) row(name string, reached bool, gradients int, loss, peak float64, took time.Duration, setting string) []string {
 	count := grouped(gradients)
 	if !reached {
 		count = "> " + grouped(max(gradients, c.budget))
 	}
-	return row{name, count, fmt.Sprintf("%.1e", c.value(loss)), fmt.Sprintf("%.2f", peak),
+	return []string{"", name, count, fmt.Sprintf("%.1e", c.value(loss)), fmt.Sprintf("%.2f", peak),
 		fmt.Sprintf("%.1f s", took.Seconds()), setting}
 }
 

@@ -3,13 +3,11 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -47,14 +45,18 @@ func runsListCommand(at *connection) *cobra.Command {
 		Short: "List runs",
 		Args:  cobra.NoArgs,
 		RunE: withClient(at, func(cmd *cobra.Command, _ []string, client *multirate.Client) error {
-			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 3, ' ', 0)
-			fmt.Fprintln(table, "RUN\tPARAMETERS\tPOLICY\tLATEST STEP\tSPECTRA\tCREATED\tLABELS")
+			rows := [][]string{{"RUN", "PARAMETERS", "POLICY", "LATEST STEP", "SPECTRA", "CREATED", "LABELS"}}
 			err := eachRun(cmd.Context(), client, labels, func(r *multiratev1.Run) {
-				fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%s\t%s\n", r.GetRunId(), grouped(r.GetDimension()),
-					enumName(r.GetPolicy(), "POLICY_"), latestStep(r), r.GetSpectrumRevision(),
-					r.GetCreateTime().AsTime().Local().Format(time.DateTime), labelList(r.GetLabels()))
+				rows = append(rows, []string{
+					r.GetRunId(), grouped(r.GetDimension()), enumName(r.GetPolicy(), "POLICY_"), latestStep(r),
+					grouped(r.GetSpectrumRevision()), r.GetCreateTime().AsTime().Local().Format(time.DateTime), labelList(r.GetLabels()),
+				})
 			})
-			return errors.Join(err, table.Flush())
+			if err != nil {
+				return err
+			}
+			_, err = io.WriteString(cmd.OutOrStdout(), table("lrlrrll", rows))
+			return err
 		}),
 	}
 	cmd.Flags().StringToStringVar(&labels, "label", nil, "only runs with this label, key=value; may be repeated")

@@ -3,7 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
-	"text/tabwriter"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -22,45 +23,44 @@ func spectrumCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return printSpectrum(cmd.OutOrStdout(), resp.GetSpectrum())
+			_, err = io.WriteString(cmd.OutOrStdout(), spectrumText(resp.GetSpectrum()))
+			return err
 		}),
 	}
 	at.flags(cmd.Flags(), defaultAddress, "the service's address, unix:///path or host:port")
 	return cmd
 }
 
-func printSpectrum(w io.Writer, s *multirate.Spectrum) error {
+func spectrumText(s *multirate.Spectrum) string {
+	var b strings.Builder
 	step := "before the first step"
 	if s.Step != nil {
 		step = "at step " + grouped(s.GetStep())
 	}
-	fmt.Fprintf(w, "revision %d, %s, from %s", s.GetRevision(), step, enumName(s.GetSource(), "SPECTRUM_SOURCE_"))
+	fmt.Fprintf(&b, "revision %d, %s, from %s", s.GetRevision(), step, enumName(s.GetSource(), "SPECTRUM_SOURCE_"))
 	if s.GetProducts() > 0 {
-		fmt.Fprintf(w, ", %s Hessian-vector products", grouped(s.GetProducts()))
+		fmt.Fprintf(&b, ", %s Hessian-vector products", grouped(s.GetProducts()))
 	}
-	fmt.Fprintf(w, "\nstiffest curvature %.4g, %.2g %% of the gradient unexplained", s.GetStiffestCurvature(), 100*s.GetResidual())
+	fmt.Fprintf(&b, "\nstiffest curvature %.4g, %.2g %% of the gradient unexplained", s.GetStiffestCurvature(), 100*s.GetResidual())
 	if s.Trace != nil {
-		fmt.Fprintf(w, ", trace %.4g", s.GetTrace())
+		fmt.Fprintf(&b, ", trace %.4g", s.GetTrace())
 	}
-	fmt.Fprint(w, "\n\n")
-
-	table := tabwriter.NewWriter(w, 0, 0, 3, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, "SCALE\tLOWEST\tHIGHEST\tCONDITION\tRITZ VALUES\tWEIGHT\tGAP BELOW\tCONFIDENCE\t")
+	scales := [][]string{{"SCALE", "LOWEST", "HIGHEST", "CONDITION", "RITZ VALUES", "WEIGHT", "GAP BELOW", "CONFIDENCE"}}
 	for i, g := range s.GetScales() {
 		gap, confidence := "-", "-"
 		if g.GetGap() > 0 {
 			gap, confidence = fmt.Sprintf("%.3g", g.GetGap()), fmt.Sprintf("%.2f", g.GetGapConfidence())
 		}
-		fmt.Fprintf(table, "%d\t%.4g\t%.4g\t%.3g\t%d\t%.2e\t%s\t%s\t\n", i+1, g.GetLowest(), g.GetHighest(),
-			g.GetHighest()/g.GetLowest(), g.GetCount(), g.GetWeight(), gap, confidence)
+		scales = append(scales, []string{
+			strconv.Itoa(i + 1), fmt.Sprintf("%.4g", g.GetLowest()), fmt.Sprintf("%.4g", g.GetHighest()),
+			fmt.Sprintf("%.3g", g.GetHighest()/g.GetLowest()), grouped(g.GetCount()), fmt.Sprintf("%.2e", g.GetWeight()), gap, confidence,
+		})
 	}
-	if err := table.Flush(); err != nil {
-		return err
-	}
-	fmt.Fprintln(w)
-	fmt.Fprintln(table, "RITZ VALUE\tWEIGHT\tBOUND\t")
+	values := [][]string{{"RITZ VALUE", "WEIGHT", "BOUND"}}
 	for _, r := range s.GetRitzValues() {
-		fmt.Fprintf(table, "%.6g\t%.2e\t%.2e\t\n", r.GetValue(), r.GetWeight(), r.GetBound())
+		values = append(values, []string{
+			fmt.Sprintf("%.6g", r.GetValue()), fmt.Sprintf("%.2e", r.GetWeight()), fmt.Sprintf("%.2e", r.GetBound()),
+		})
 	}
-	return table.Flush()
+	return b.String() + "\n\n" + table("rrrrrrrr", scales) + "\n" + table("rrr", values)
 }

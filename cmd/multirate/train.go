@@ -134,21 +134,20 @@ func (o *trainOptions) run(ctx context.Context, stdout, stderr io.Writer) error 
 			return err
 		}
 	}
-	if err := report(stdout, contests); err != nil {
-		return err
-	}
+	text := reportText(contests)
 	if o.compare {
-		fmt.Fprint(stdout, reading)
+		text += reading
 	}
-	fmt.Fprintf(stdout, "\nmachine      %s\n", machine())
-	if o.out == "" {
-		return nil
+	text += "\nmachine      " + machine() + "\n"
+	var drawn error
+	if o.out != "" {
+		var path string
+		if path, drawn = o.draw(contests); drawn == nil {
+			text += "picture      " + path + ".png and .svg\n"
+		}
 	}
-	path, err := o.draw(contests)
-	if err == nil {
-		fmt.Fprintf(stdout, "picture      %s.png and .svg\n", path)
-	}
-	return err
+	_, err = io.WriteString(stdout, text)
+	return errors.Join(err, drawn)
 }
 
 func (o *trainOptions) contests() (contests []*contest, err error) {

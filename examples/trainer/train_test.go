@@ -116,7 +116,7 @@ func TestBudgetEndsTraining(t *testing.T) {
 func TestCancelEndsTraining(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	result, err := trainer.Train(ctx, dial(t), twoScales(), trainer.Config{OnStep: func(s trainer.Step) {
-		if s.Advice.Step == 5 {
+		if s.Step == 5 {
 			cancel()
 		}
 	}})

@@ -1,6 +1,8 @@
 package picture
 
 import (
+	"image/color"
+
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
@@ -29,6 +31,10 @@ func Draw(canvas draw.Canvas, columns []Column) {
 		Rows: 3, Cols: max(1, len(columns)), PadX: margin, PadY: margin,
 		PadTop: margin + headingHeight, PadBottom: margin, PadLeft: margin, PadRight: margin,
 	}
+	// Pages with a dark background show what is not painted.
+	canvas.FillPolygon(color.White, []vg.Point{
+		canvas.Min, {X: canvas.Max.X, Y: canvas.Min.Y}, canvas.Max, {X: canvas.Min.X, Y: canvas.Max.Y},
+	})
 	for i, c := range columns {
 		panels := []panel{spectrumPanel(c), ratePanel(c), lossPanel(c)}
 		if i > 0 {

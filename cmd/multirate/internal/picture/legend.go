@@ -36,7 +36,7 @@ var legendStyle = sans(9, false)
 
 const (
 	sampleWidth = 15
-	entryPad    = 11
+	entryPad    = 14
 )
 
 // width is that of the sample, the text and the space behind it.

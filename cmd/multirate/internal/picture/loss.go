@@ -20,7 +20,7 @@ var (
 
 // lossPanel shows the loss over gradient-equivalents for all trainings.
 func lossPanel(c Column) panel {
-	p := panel{title: "Loss, with a Hessian-vector product counted as two gradients", Plot: newPlot("gradients", c.Measure)}
+	p := panel{title: "Loss (a Hessian-vector product counts as 2 gradients)", Plot: newPlot("gradients", c.Measure)}
 	high, last := 0.0, 1
 	for _, curve := range c.Curves {
 		for _, q := range curve.Points {

@@ -3,6 +3,7 @@
 package picture
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -97,20 +98,22 @@ func Write(path string, columns []Column) error {
 	Draw(draw.New(image), columns)
 	vectors := vgsvg.New(width, height)
 	Draw(draw.New(vectors), columns)
-	if err := write(path+".png", image); err != nil {
+	if err := write(path+".png", image, func(b []byte) []byte { return b }); err != nil {
 		return err
 	}
-	return write(path+".svg", vectors)
+	return write(path+".svg", vectors, portableFonts)
 }
 
-func write(path string, from io.WriterTo) error {
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	if _, err := from.WriteTo(f); err != nil {
-		_ = f.Close()
+// portableFonts names typefaces of the same widths, for readers without
+// Liberation.
+func portableFonts(svg []byte) []byte {
+	return bytes.ReplaceAll(svg, []byte("font-family:Liberation Sans;"), []byte("font-family:Liberation Sans,Arial,Helvetica,sans-serif;"))
+}
+
+func write(path string, from io.WriterTo, last func([]byte) []byte) error {
+	var b bytes.Buffer
+	if _, err := from.WriteTo(&b); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	return f.Close()
+	return os.WriteFile(path, last(b.Bytes()), 0o644)
 }

@@ -1,6 +1,7 @@
 package picture
 
 import (
+	"bytes"
 	"image/png"
 	"math"
 	"os"
@@ -42,12 +43,11 @@ func TestWriteMakesBothFiles(t *testing.T) {
 			if err := Write(path, columns); err != nil {
 				t.Fatal(err)
 			}
-			f, err := os.Open(path + ".png")
+			data, err := os.ReadFile(path + ".png")
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer f.Close()
-			image, err := png.DecodeConfig(f)
+			image, err := png.DecodeConfig(bytes.NewReader(data))
 			want := int(float64(columnWidth/vg.Inch)*dotsPerInch) * max(1, len(columns))
 			if err != nil || image.Width != want {
 				t.Errorf("image %d wide, %v, want %d", image.Width, err, want)

@@ -14,13 +14,17 @@ var reasonColors = map[string]color.NRGBA{
 	"warmup": grey, "planned": blue, "damping": orange, "recovery": purple, "fallback": black,
 }
 
+// maxDots bounds the size of the files. More dots would only cover each other.
+const maxDots = 4000
+
 // ratePanel shows each step's rate, coloured by reason.
 func ratePanel(c Column) panel {
 	p := panel{title: "Learning rate of each step, " + c.Run, Plot: newPlot("gradients", "learning rate")}
 	low, high := math.Inf(1), 0.0
 	steps := map[string]plotter.XYs{}
-	for _, s := range c.Steps {
-		if s.Rate > 0 {
+	stride := 1 + len(c.Steps)/maxDots
+	for i, s := range c.Steps {
+		if s.Rate > 0 && i%stride == 0 {
 			low, high = min(low, s.Rate), max(high, s.Rate)
 			steps[s.Reason] = append(steps[s.Reason], plotter.XY{X: float64(s.Gradients), Y: s.Rate})
 		}

@@ -16,8 +16,8 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 )
 
-// Colours that readers with any colour vision tell apart (Okabe and Ito, Color
-// Universal Design, 2008).
+// Colours that readers with any colour vision tell apart (Okabe and Ito,
+// 2008).
 var (
 	black      = color.NRGBA{0x22, 0x22, 0x22, 0xff}
 	grey       = color.NRGBA{0x77, 0x77, 0x77, 0xff}

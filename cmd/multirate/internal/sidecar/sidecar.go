@@ -90,7 +90,11 @@ func (s *Sidecar) Dial(ctx context.Context) (*multirate.Client, error) {
 		if err == nil {
 			_ = client.Close()
 		}
-		return nil, fmt.Errorf("the sidecar ended at once (%v): %s", s.exit, s.log.String())
+		exit := s.exit
+		if exit == nil {
+			exit = errors.New("exit status 0")
+		}
+		return nil, fmt.Errorf("the sidecar ended at once (%w): %s", exit, s.log.String())
 	default:
 		return client, err
 	}
