@@ -98,14 +98,14 @@ func (a *arrowhead) bracket(i int) (lo, hi float64) {
 // the outermost poles the linear term of f takes the missing pole's place.
 func (a *arrowhead) step(i int, x, f, above, below float64) float64 {
 	n := len(a.pole)
-	switch {
-	case i == 0: // z - pole - k - s/(z - pole)
+	switch i {
+	case 0: // z - pole - k - s/(z - pole)
 		p := a.pole[0]
 		t := x - p
 		s := (below - 1) * t * t
 		k := t - s/t - f
 		return p + positiveRoot(k, s)
-	case i == n:
+	case n:
 		p := a.pole[n-1]
 		t := p - x
 		s := above * t * t

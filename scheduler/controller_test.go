@@ -18,7 +18,6 @@ type trainer struct {
 	scale     float64 // of the loss
 	step      int64
 	previous  []float64
-	dot       float64
 	sketches  bool
 	products  bool // send inner products
 }

@@ -6,7 +6,7 @@ set -eu
 fresh=$(mktemp -d)
 trap 'rm -rf "$fresh"' EXIT
 "$@" generate --output "$fresh"
-if ! diff -r -q --exclude='*.proto' proto "$fresh/proto"; then
+if ! diff -r -q --exclude='*.proto' --exclude='*_test.go' --exclude=testdata proto "$fresh/proto"; then
 	echo "    generated Go is out of date: run make generate" >&2
 	exit 1
 fi

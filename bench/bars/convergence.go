@@ -58,15 +58,15 @@ const growthBound = 2
 
 func lossBars() []bar {
 	var bars []bar
-	logistic := func(name string, make func(uint64) *problems.Logistic, share, limit, peakLimit float64, probes int) {
+	logistic := func(name string, build func(uint64) *problems.Logistic, share, limit, peakLimit float64, probes int) {
 		t := task{name, func(seed uint64) (problems.Problem, func(float64) bool) {
-			p := make(seed)
+			p := build(seed)
 			return p, excess(p, share)
 		}, trainer.Config{DiagonalProbes: probes}}
 		bars = append(bars, gradients(name+": gradients", limit, t), peak(name+": peak loss", peakLimit, t))
 	}
-	table := func(make func() *problems.Logistic) func(uint64) *problems.Logistic {
-		p := make()
+	table := func(load func() *problems.Logistic) func(uint64) *problems.Logistic {
+		p := load()
 		return func(uint64) *problems.Logistic { return p }
 	}
 	logistic("logistic 1/0.03/0.001, sketches alone, excess 1e-6", problems.GroupedLogistic3, 1e-6, 600, 1.3, 0)

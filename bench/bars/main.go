@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -52,7 +53,7 @@ func measureAll(ctx context.Context, pattern *regexp.Regexp, list bool, seeds in
 	if err != nil {
 		return 0, err
 	}
-	defer b.close()
+	defer func() { err = errors.Join(err, b.stop()) }()
 	fmt.Printf("%s/%s, %d cores, %s; seeds %d to %d\n", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), first, first+uint64(seeds)-1)
 	for _, bar := range allBars() {
 		if !pattern.MatchString(bar.name) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -21,7 +22,7 @@ type bench struct {
 	client *multirate.Client
 	seeds  int
 	first  uint64
-	stop   func()
+	stop   func() error
 	done   map[string][]outcome // training runs that several bars share
 }
 
@@ -53,11 +54,12 @@ func newBench(ctx context.Context, seeds int, first uint64) (*bench, error) {
 		cancel()
 		return nil, err
 	}
-	stop := func() { client.Close(); cancel(); <-served; os.RemoveAll(dir) }
-	return &bench{client: client, seeds: seeds, first: first, stop: stop, done: map[string][]outcome{}}, nil
+	return &bench{client: client, seeds: seeds, first: first, done: map[string][]outcome{}, stop: func() error {
+		err := client.Close()
+		cancel()
+		return errors.Join(err, <-served, os.RemoveAll(dir))
+	}}, nil
 }
-
-func (b *bench) close() { b.stop() }
 
 // task is a problem, by seed, with the loss to reach and how to train for it.
 type task struct {

@@ -7,6 +7,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -61,7 +62,7 @@ func (e echo) GetLearningRate(context.Context, *pb.GetLearningRateRequest) (*pb.
 func (e echo) StreamLearningRates(s grpc.BidiStreamingServer[pb.StreamLearningRatesRequest, pb.StreamLearningRatesResponse]) error {
 	for {
 		if _, err := s.Recv(); err != nil {
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				return nil
 			}
 			return err
@@ -93,7 +94,7 @@ func serveAll(dir string) error {
 	if err != nil {
 		return err
 	}
-	real, err := listen("service")
+	service, err := listen("service")
 	if err != nil {
 		return err
 	}
@@ -107,7 +108,7 @@ func serveAll(dir string) error {
 	srv := server.New(server.Options{Logger: slog.New(slog.DiscardHandler)})
 	rs := grpc.NewServer(srv.GRPCOptions()...)
 	srv.Register(rs)
-	go rs.Serve(real) //nolint:errcheck // ends with the process
+	go rs.Serve(service) //nolint:errcheck // ends with the process
 	go func() {
 		for {
 			c, err := raw.Accept()
@@ -187,12 +188,12 @@ func (s *samples) quantile(q float64) float64 {
 	return sorted[int(q*float64(len(sorted)-1))]
 }
 
-func measure(rounds int, pause time.Duration) error {
+func measure(rounds int, pause time.Duration) (err error) {
 	dir, err := os.MkdirTemp("", "latency")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	stop, err := startServer(dir)
 	if err != nil {
 		return err

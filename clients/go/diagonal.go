@@ -9,24 +9,41 @@ import (
 // HutchinsonDiagonal estimates the Hessian's diagonal as the mean of z*(H z)
 // over random vectors z of signs (Bekas, Kokiopoulou and Saad, Appl. Numer.
 // Math. 57, 2007). The estimate is unbiased; entry i has the variance
-// sum over j != i of H_ij^2, divided by probes. A handful of probes, each one
-// product, is enough for preconditioning.
+// sum over j != i of H_ij^2, divided by probes.
 func HutchinsonDiagonal(hvp HessianVectorProduct[float64], dimension, probes int, seed uint64) ([]float64, error) {
+	diagonal := make([]float64, max(dimension, 0))
+	err := hutchinson(hvp, dimension, probes, seed, func(i int, h float64) { diagonal[i] += h / float64(probes) })
+	return diagonal, err
+}
+
+// HutchinsonMagnitude is the root mean square of what [HutchinsonDiagonal] takes
+// the mean of, as in AdaHessian (Yao et al., arXiv 2006.00719). It is what a
+// preconditioner wants: where the rest of a row outweighs its diagonal the mean
+// comes near zero by chance, and the step along that coordinate is then far too
+// long; the square can't. Five probes are enough.
+func HutchinsonMagnitude(hvp HessianVectorProduct[float64], dimension, probes int, seed uint64) ([]float64, error) {
+	magnitude := make([]float64, max(dimension, 0))
+	root := math.Sqrt(float64(probes))
+	err := hutchinson(hvp, dimension, probes, seed, func(i int, h float64) { magnitude[i] = math.Hypot(magnitude[i], h/root) })
+	return magnitude, err
+}
+
+// hutchinson calls add with every entry of z*(H z), for each probe.
+func hutchinson(hvp HessianVectorProduct[float64], dimension, probes int, seed uint64, add func(i int, h float64)) error {
 	if dimension < 1 || probes < 1 {
-		return nil, fmt.Errorf("multirate: %d probes of dimension %d, want at least one", probes, dimension)
+		return fmt.Errorf("multirate: %d probes of dimension %d, want at least one", probes, dimension)
 	}
-	diagonal := make([]float64, dimension)
 	z, hz := make([]float64, dimension), make([]float64, dimension)
 	for p := range probes {
 		fillSigns(z, signWord(seed, uint64(p)))
 		if err := hvp(z, hz); err != nil {
-			return nil, fmt.Errorf("multirate: probe %d: %w", p, err)
+			return fmt.Errorf("multirate: probe %d: %w", p, err)
 		}
-		for i := range diagonal {
-			diagonal[i] += z[i] * hz[i] / float64(probes)
+		for i := range z {
+			add(i, z[i]*hz[i])
 		}
 	}
-	return diagonal, nil
+	return nil
 }
 
 // fillSigns fills z with the random signs of a seed.

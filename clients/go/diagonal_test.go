@@ -46,6 +46,28 @@ func TestHutchinsonIsExactOnDiagonals(t *testing.T) {
 	}
 }
 
+// One probe is exact on a diagonal; on any other matrix the mean square over
+// many is the squared norm of the row.
+func TestHutchinsonMagnitudeIsTheRowsNorm(t *testing.T) {
+	h := []float64{1, -2, 0, 1e6}
+	got, err := HutchinsonMagnitude(diagonalProduct(h), 4, 1, 3)
+	if err != nil || !slices.Equal(got, []float64{1, 2, 0, 1e6}) {
+		t.Errorf("got %v, %v, want the magnitudes of %v", got, err, h)
+	}
+	const n, probes = 30, 2000
+	hvp, a := symmetric(n, 1)
+	if got, err = HutchinsonMagnitude(hvp, n, probes, 9); err != nil {
+		t.Fatal(err)
+	}
+	for i := range got {
+		// (z'a)^2 for signs z has the variance of at most 2 |a|^4.
+		square := NormSquared(a[i])
+		if tolerance := 5 * square * math.Sqrt(2.0/probes); math.Abs(got[i]*got[i]-square) > tolerance {
+			t.Errorf("entry %d squared is %g, want %g within %g", i, got[i]*got[i], square, tolerance)
+		}
+	}
+}
+
 // The mean over n probes errs by at most 5 standard errors, the variance of one
 // probe's entry i being the sum of H_ij^2 over j != i.
 func TestHutchinsonIsUnbiased(t *testing.T) {

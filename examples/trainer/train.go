@@ -135,33 +135,15 @@ func (t *training) stepped(run *multirate.Run, advice multirate.Advice) {
 // the start, or by ones.
 func (t *training) precondition() (err error) {
 	diagonal := slices.Repeat([]float64{1}, len(t.x))
-	if t.config.DiagonalProbes > 0 {
-		if diagonal, err = t.hutchinson(t.config.DiagonalProbes); err != nil {
+	if probes := t.config.DiagonalProbes; probes > 0 {
+		diagonal, err = multirate.HutchinsonMagnitude(t.product(), len(t.x), probes, t.config.Seed)
+		if err != nil {
 			return err
 		}
 	}
 	t.diagonal, err = multirate.NewDiagonal(diagonal, 0)
 	t.result.Diagonal = t.diagonal
 	return err
-}
-
-// hutchinson is the root mean square of single Hutchinson probes, as in
-// AdaHessian (Yao et al., arXiv 2006.00719). The mean, which is unbiased, comes
-// near zero by chance where the rest of a row outweighs its diagonal, and the
-// step along that coordinate is then far too long; the square can't.
-func (t *training) hutchinson(probes int) ([]float64, error) {
-	diagonal := make([]float64, len(t.x))
-	for k := range probes {
-		seed := t.config.Seed*uint64(probes) + uint64(k)
-		probe, err := multirate.HutchinsonDiagonal(t.product(), len(t.x), 1, seed)
-		if err != nil {
-			return nil, err
-		}
-		for i, h := range probe {
-			diagonal[i] = math.Hypot(diagonal[i], h/math.Sqrt(float64(probes)))
-		}
-	}
-	return diagonal, nil
 }
 
 // estimate lets the service run Lanczos on products at the present parameters,
