@@ -187,7 +187,7 @@ func TestWithoutALossOnlySafeRatesAreServed(t *testing.T) {
 
 func TestSpectrumFromProductsIsServedOpenLoop(t *testing.T) {
 	lambda := threeScales(10)
-	for _, policy := range []Policy{PolicyAdaptive, PolicyMrGD, PolicyChebyshev} {
+	for _, policy := range []Policy{PolicyMrGD, PolicyChebyshev} {
 		tr := newTrainer(4, lambda...)
 		tr.sketches = false
 		cfg := tr.config()
@@ -229,7 +229,9 @@ func TestUpcomingRatesAreThoseServedLater(t *testing.T) {
 	lambda := threeScales(10)
 	tr := newTrainer(5, lambda...)
 	tr.sketches = false
-	asked, ahead := mustController(t, tr.config()), mustController(t, tr.config())
+	cfg := tr.config()
+	cfg.Policy = PolicyChebyshev
+	asked, ahead := mustController(t, cfg), mustController(t, cfg)
 	for _, c := range []*Controller{asked, ahead} {
 		if err := adopt(c, exactSpectrum(lambda)); err != nil {
 			t.Fatal(err)
@@ -262,7 +264,9 @@ func TestWrongSpectrumIsAbandoned(t *testing.T) {
 		}
 		tr := newTrainer(6, lambda...)
 		tr.sketches, tr.products = false, true
-		c := mustController(t, tr.config())
+		cfg := tr.config()
+		cfg.Policy = PolicyChebyshev
+		c := mustController(t, cfg)
 		if err := adopt(c, exactSpectrum(wrong)); err != nil {
 			t.Fatal(err)
 		}
@@ -278,6 +282,25 @@ func TestWrongSpectrumIsAbandoned(t *testing.T) {
 		if factor < 1 && !wanted {
 			t.Errorf("factor %v: no new estimate was asked for", factor)
 		}
+	}
+}
+
+// Without sketches nothing tells whether a long step is still safe, so the
+// adaptive policy takes none.
+func TestAdaptiveServesTheStiffestScaleOpenLoop(t *testing.T) {
+	lambda := threeScales(10)
+	tr := newTrainer(5, lambda...)
+	tr.sketches = false
+	c := mustController(t, tr.config())
+	if err := adopt(c, exactSpectrum(lambda)); err != nil {
+		t.Fatal(err)
+	}
+	for range 100 {
+		d := mustObserve(t, c, tr.observe())
+		if d.Rate > 1.01 { // the stiffest scale is [1, 4]
+			t.Fatalf("rate %v", d.Rate)
+		}
+		tr.apply(d.Rate)
 	}
 }
 

@@ -36,14 +36,17 @@ type state struct {
 	// Radius is the trust region, the longest displacement admitted.
 	Radius float64
 
-	// Cycle is served open loop while a spectrum from products is valid.
-	Cycle Cycle
-	// Position is the index in Cycle of the next rate, CycleLoss the loss when
-	// the cycle began.
+	// Cycles are served open loop while a spectrum from products is valid, at
+	// present the one of index Serving.
+	Cycles  []Cycle
+	Serving int
+	// Position is the index in that cycle of the next rate, CycleLoss the loss
+	// when the cycle began.
 	Position  int
 	CycleLoss float64
-	// Outgrown: the loss has refuted the spectrum from products.
-	Outgrown bool
+	// Outgrown: the loss has just refuted the spectrum from products; Refuted:
+	// it has done so at least once.
+	Outgrown, Refuted bool
 
 	// Spectrum is the latest from products, Revision the number of the latest
 	// of any source, which is the window's if Sketched. Scales is what was last
@@ -152,24 +155,36 @@ func (s *state) validate() error {
 		return errors.New("negative or undefined curvature, rate or radius")
 	case !(s.Last.Rate >= 0) || math.IsInf(s.Last.Rate, 0) || !(s.Last.NormSquared >= 0) || s.Last.Upcoming < 0:
 		return errors.New("latest step is out of range")
-	case len(s.Cycle.Rates) != len(s.Cycle.Scale) || len(s.Cycle.Rates) > MaxCycleLength:
-		return errors.New("cycle has the wrong length")
-	case s.Position < 0 || s.Position > 0 && s.Position >= len(s.Cycle.Rates):
+	case s.Position < 0 || s.Serving < 0 || s.Serving > 0 && s.Serving >= len(s.Cycles):
+		return errors.New("cycle position out of range")
+	case len(s.Cycles) > 0 && s.Position >= len(s.Cycles[s.Serving].Rates):
 		return errors.New("cycle position out of range")
 	}
-	for _, r := range append(append([]float64(nil), s.Plan...), s.Cycle.Rates...) {
+	for _, r := range s.Plan {
 		if !(r > 0) || math.IsInf(r, 0) {
 			return fmt.Errorf("planned rate %v", r)
 		}
 	}
-	for _, i := range s.Cycle.Scale {
-		if i < 0 || i >= max(1, len(s.Scales.Groups)) {
-			return fmt.Errorf("cycle names scale %d of %d", i, len(s.Scales.Groups))
+	for _, cycle := range s.Cycles {
+		if err := cycle.validate(len(s.Scales.Groups)); err != nil {
+			return err
 		}
 	}
 	for _, g := range s.Scales.Groups {
 		if !(g.Lo > 0) || !(g.Hi >= g.Lo) || math.IsInf(g.Hi, 0) {
 			return fmt.Errorf("scale [%v, %v]", g.Lo, g.Hi)
+		}
+	}
+	return nil
+}
+
+func (c Cycle) validate(scales int) error {
+	if n := len(c.Rates); n == 0 || n != len(c.Scale) || n > MaxCycleLength {
+		return fmt.Errorf("cycle of %d rates for %d", n, len(c.Scale))
+	}
+	for j, r := range c.Rates {
+		if !(r > 0) || math.IsInf(r, 0) || c.Scale[j] < 0 || c.Scale[j] >= max(1, scales) {
+			return fmt.Errorf("rate %v of a cycle, for scale %d of %d", r, c.Scale[j], scales)
 		}
 	}
 	return nil

@@ -82,15 +82,19 @@ const (
 	// Adaptive.
 	Policy_POLICY_UNSPECIFIED Policy = 0
 	// The closed loop's own choice: with sketches, sweeps over the reciprocal Ritz
-	// values, stiff directions first; per-scale Chebyshev where only a spectrum
-	// from Lanczos is known.
+	// values, stiff directions first. Where only a spectrum from products is
+	// known, the stiffest scale alone is served: without sketches the service
+	// can't see whether a long step is still safe.
 	Policy_POLICY_ADAPTIVE Policy = 1
 	// The largest constant rate that is safe for the stiffest curvature known.
 	Policy_POLICY_CONSTANT Policy = 2
 	// Multirate gradient descent as in arXiv 2402.03021: one rate for each scale,
-	// repeated so that each stiffer scale pays for the longer steps.
+	// repeated so that each stiffer scale pays for the longer steps. On a spectrum
+	// from products it is served open loop, which is meant for losses that are
+	// nearly quadratic: once the loss refutes it, short steps follow.
 	Policy_POLICY_MRGD Policy = 3
-	// The reciprocals of Chebyshev roots on each scale, in greedy order.
+	// The reciprocals of Chebyshev roots on each scale, ordered so that no partial
+	// product grows. Open loop as POLICY_MRGD.
 	Policy_POLICY_CHEBYSHEV Policy = 4
 )
 
