@@ -121,6 +121,14 @@ func newEvidence(s Spectrum) evidence {
 // ruled out.
 func (e evidence) open(x, u float64) bool { return e.mass.logMass(x) < math.Log(u*e.share) }
 
+// least is the smallest Ritz value, +Inf if there is none.
+func (e evidence) least() float64 {
+	if len(e.ritz) == 0 {
+		return math.Inf(1)
+	}
+	return e.ritz[len(e.ritz)-1].Value
+}
+
 // seen are the Ritz values that stand for an eigenvalue above the floor.
 func (e evidence) seen() []RitzValue {
 	var out []RitzValue
@@ -276,8 +284,8 @@ func (e evidence) drop(bands []band) []band {
 func DetectScales(s Spectrum) Scales {
 	e := newEvidence(s)
 	var out Scales
-	for _, r := range s.Ritz {
-		out.Negative = min(out.Negative, r.Value)
+	if least := e.least(); least < -e.floor {
+		out.Negative = math.Ldexp(least, e.exponent)
 	}
 	for i, b := range e.bands() {
 		out.Groups = append(out.Groups, Scale{

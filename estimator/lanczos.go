@@ -131,13 +131,17 @@ func newLanczos(dim, maxSteps int, seed uint64) (*Lanczos, error) {
 // holds at its end: 8 * (dim*(k+1) + 5*k + m*(m-1)/2 + m*(k-m)) bytes, m being
 // min(k, 32), for k basis vectors and one work vector in float64, the
 // tridiagonal matrix, a spectrum, and the sketch of the parts that
-// reorthogonalisation removed. Finding the spectrum borrows less than another
-// 8*k*(m+15). It is a float64 because the product may exceed an int64.
+// reorthogonalisation removed. Finding the spectrum borrows [SpectrumBytes] more.
+// It is a float64 because the product may exceed an int64.
 func LanczosBytes(dim, maxSteps int) float64 {
 	d, k := float64(dim), float64(min(dim, maxSteps))
 	m := min(k, skewRows)
 	return 8 * (d*(k+1) + 5*k + m*(m-1)/2 + m*(k-m))
 }
+
+// SpectrumBytes bounds what finding the spectrum of k products borrows, here and
+// in [FromCoefficients]: 8 * k*(m+15) bytes, m being min(k, 32).
+func SpectrumBytes(k int) float64 { return 8 * float64(k) * float64(min(k, skewRows)+15) }
 
 // Steps is the number of products absorbed.
 func (l *Lanczos) Steps() int { return len(l.diag) }

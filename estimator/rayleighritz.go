@@ -10,8 +10,8 @@ import (
 	"gonum.org/v1/gonum/blas"
 )
 
-// Constants of [Window.Solve]. Results hardly depend on them; see
-// docs/mathematics.md.
+// Constants of [Window.Solve]; docs/mathematics.md shows what halving and
+// doubling them does.
 const (
 	// consistency is the largest |T - T'|/|T| at which the projected Hessian T
 	// is believed. On a quadratic without sketching T is symmetric; the rest is
@@ -19,7 +19,8 @@ const (
 	consistency = 0.6
 	// spuriousFactor is the largest ratio of a Ritz value to the largest secant
 	// in the window. Behind one tiny step next to a long one, differences of
-	// rounding errors pose as enormous curvature.
+	// rounding errors pose as enormous curvature. A secant is only a lower bound
+	// of the largest curvature, so that much below 3 it refuses true ones.
 	spuriousFactor = 3
 	// gramFloor is the least eigenvalue of the normalised Gram matrix, relative
 	// to the largest, that float32 sketches resolve. Rounding perturbs the

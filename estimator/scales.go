@@ -23,7 +23,9 @@ type Scales struct {
 	// number in [0, 1]: 1 when the gap is certain, 0 when it may as well be a
 	// hole left by too few Ritz values. len = max(0, len(Groups)-1).
 	Confidence []float64
-	// Negative is the most negative Ritz value, or 0 when there is none.
+	// Negative is the most negative Ritz value, or 0 when there is none beyond
+	// rounding. A Ritz value never lies below the least eigenvalue, so it proves
+	// negative curvature, whatever its bound, as far as the products are exact.
 	Negative float64
 }
 

@@ -39,7 +39,7 @@ func Chebyshev(s estimator.Scales, rho float64) (Cycle, error) {
 }
 
 // BestChebyshev is the Chebyshev cycle of at most limit rates whose cost
-// ([Cycle.Cost]) is least over a fixed list of rho from 0.5 to 1e-5. limit <= 0
+// ([Cycle.Cost]) is least over a fixed list of rho from 0.99 to 1e-5. limit <= 0
 // means [MaxDistinctRates]. The errors are those of [Chebyshev].
 func BestChebyshev(s estimator.Scales, limit int) (Cycle, error) {
 	if err := checkScales(s); err != nil {

@@ -6,8 +6,8 @@ import (
 	"multirate/estimator"
 )
 
-// Constants of the closed loop. None is tuned to a problem; results change by
-// less than a third when any is halved or doubled (docs/mathematics.md).
+// Constants of the closed loop. None is tuned to a problem; halving or
+// doubling one changes results by up to 39 % (docs/mathematics.md).
 const (
 	// firstDisplacement is the length of the first step, relative to the norm
 	// of the parameters where that is less than 1, else absolute.
@@ -58,7 +58,9 @@ func (c *Controller) closedLoopStep(o Observation, linked bool, m estimator.Mode
 func (c *Controller) recover(o Observation, d *Decision) {
 	s := &c.s
 	s.Plan, s.Reference = nil, o.Loss
-	s.Radius = min(s.Radius, s.Last.Rate*math.Sqrt(s.Last.NormSquared)/2)
+	if length := s.Last.Rate * math.Sqrt(s.Last.NormSquared); length > 0 {
+		s.Radius = min(s.Radius, length/2)
+	}
 	d.Rate, d.Reason = 1/s.Stiffest, ReasonRecovery
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -185,6 +186,30 @@ func TestWithoutALossOnlySafeRatesAreServed(t *testing.T) {
 	}
 }
 
+func TestWithoutALossNoCycleIsServed(t *testing.T) {
+	lambda := threeScales(6)
+	tr := newTrainer(3, lambda...)
+	tr.sketches = false
+	cfg := tr.config()
+	cfg.Policy = PolicyChebyshev
+	c := mustController(t, cfg)
+	if err := adopt(c, exactSpectrum(lambda)); err != nil {
+		t.Fatal(err)
+	}
+	for range 50 {
+		o := tr.observe()
+		o.Loss = math.NaN()
+		if d := mustObserve(t, c, o); d.Reason == ReasonPlanned || len(d.Upcoming) > 0 {
+			t.Fatalf("step %d: planned rates without a loss: %+v", o.Step, d)
+		} else {
+			tr.apply(d.Rate)
+		}
+	}
+	if d := mustObserve(t, c, tr.observe()); d.Reason != ReasonPlanned {
+		t.Errorf("with a loss again: %+v", d)
+	}
+}
+
 func TestSpectrumFromProductsIsServedOpenLoop(t *testing.T) {
 	lambda := threeScales(10)
 	for _, policy := range []Policy{PolicyMrGD, PolicyChebyshev} {
@@ -304,16 +329,44 @@ func TestAdaptiveServesTheStiffestScaleOpenLoop(t *testing.T) {
 	}
 }
 
-func TestNegativeCurvatureIsNeverServedOpenLoop(t *testing.T) {
-	lambda := []float64{4, 1, -1e-3}
-	c := mustController(t, Config{})
-	if err := adopt(c, exactSpectrum(lambda)); err != nil {
-		t.Fatal(err)
+// A cycle multiplies what lies along negative curvature by prod_j (1 + rate_j
+// |lambda|), which must stay within the growth that the run allows. The scale at
+// 1e-3 needs rates of nearly 1e3 in all.
+func TestNegativeCurvatureLimitsTheScalesServed(t *testing.T) {
+	for _, c := range []struct{ negative, longest float64 }{
+		{-1e-5, 1e3}, {-1e-2, 1}, {-10, 0.25},
+	} {
+		lambda := []float64{4, 1, 1e-3, c.negative}
+		cfg := Config{Policy: PolicyChebyshev}
+		plan, err := NewPlan(cfg, exactSpectrum(lambda))
+		if err != nil {
+			t.Fatal(err)
+		}
+		longest := 0.0
+		for _, cycle := range plan.cycles {
+			longest = max(longest, slices.Max(cycle.Rates))
+			if got := cycle.amplification(c.negative); got > 2 && len(cycle.Rates) > 1 {
+				t.Errorf("eigenvalue %v is multiplied by %v", c.negative, got)
+			}
+		}
+		if longest > c.longest*1.01 || longest < c.longest/2 {
+			t.Errorf("eigenvalue %v: longest rate %v, want about %v", c.negative, longest, c.longest)
+		}
 	}
-	tr := newTrainer(7, lambda...)
-	tr.sketches = false
-	if d := mustObserve(t, c, tr.observe()); d.Rate > 1/4.0 {
-		t.Errorf("rate %v with negative curvature and a stiffest one of 4", d.Rate)
+}
+
+// With the gradient gone for a step there is no displacement to shrink.
+func TestRecoveryNeverClosesTheTrustRegion(t *testing.T) {
+	tr := newTrainer(9, 1, 0.5)
+	c := mustController(t, tr.config())
+	for range 20 {
+		tr.apply(mustObserve(t, c, tr.observe()).Rate)
+	}
+	c.s.Last.Rate = 0
+	o := tr.observe()
+	o.Loss = 1e6
+	if d := mustObserve(t, c, o); d.Reason != ReasonRecovery || d.Rate == 0 || c.s.Radius == 0 {
+		t.Errorf("%+v, radius %v", d, c.s.Radius)
 	}
 }
 

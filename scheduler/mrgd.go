@@ -38,7 +38,7 @@ func MrGD(s estimator.Scales, rho float64) (Cycle, error) {
 }
 
 // BestMrGD is the MrGD cycle of at most limit rates whose cost ([Cycle.Cost]) is
-// least over a fixed list of rho from 0.5 to 1e-5. limit <= 0 means
+// least over a fixed list of rho from 0.99 to 1e-5. limit <= 0 means
 // [MaxCycleLength]. The errors are those of [MrGD].
 func BestMrGD(s estimator.Scales, limit int) (Cycle, error) {
 	if err := checkScales(s); err != nil {

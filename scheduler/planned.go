@@ -36,7 +36,7 @@ func NewPlan(cfg Config, spectrum estimator.Spectrum) (Plan, error) {
 	if len(scales.Groups) == 0 {
 		return Plan{}, fmt.Errorf("%d Ritz values: %w", len(spectrum.Ritz), ErrSpectrum)
 	}
-	cycles, err := cyclesFor(cfg.Policy, scales)
+	cycles, err := cyclesFor(cfg.withDefaults(), scales)
 	if err != nil {
 		return Plan{}, fmt.Errorf("plan for %d scales: %w", len(scales.Groups), err)
 	}
@@ -59,35 +59,45 @@ func (c *Controller) Adopt(p Plan) {
 }
 
 // cyclesFor plans by policy, stiffest scales first, as long as the cycles are not
-// too long: scales left out are not hurt by the rates of stiffer ones. Negative
-// curvature allows no step that is long in its terms, so with it the constant
-// rate for the stiffest scale is all that is safe open loop. Long steps of flat
-// scales are blind where the loss is not quadratic, so only a policy that asks
-// for them by name gets them; the adaptive one waits for sketches.
-func cyclesFor(policy Policy, scales estimator.Scales) ([]Cycle, error) {
+// too long: scales left out are not hurt by the rates of stiffer ones. Along
+// negative curvature a step amplifies, so a cycle must not multiply what lies
+// there by more than the growth that the run allows. Long steps are blind where
+// the loss is not quadratic, so only a policy that asks for them by name gets
+// them; the adaptive one waits for sketches.
+func cyclesFor(cfg Config, scales estimator.Scales) ([]Cycle, error) {
 	constant := []Cycle{{Rates: []float64{1 / scales.Groups[0].Hi}, Scale: []int{0}, Rho: 1}}
-	if policy == PolicyConstant || scales.Negative < 0 {
+	if cfg.Policy == PolicyConstant || cfg.Policy == PolicyAdaptive {
 		return constant, nil
 	}
 	var cycles []Cycle
 	for n := 1; n <= len(scales.Groups); n++ {
 		served := estimator.Scales{Groups: scales.Groups[:n], Confidence: scales.Confidence[:n-1]}
-		cycle, err := bestCycle(policy, served)
+		cycle, err := bestCycle(cfg.Policy, served)
 		if errors.Is(err, ErrCycleTooLong) {
 			break
 		}
 		if err != nil {
 			return nil, err
 		}
-		cycles = append(cycles, cycle)
-		if policy == PolicyAdaptive {
+		if cycle.amplification(scales.Negative) > cfg.MaxLossGrowth {
 			break
 		}
+		cycles = append(cycles, cycle)
 	}
 	if len(cycles) == 0 {
 		return constant, nil
 	}
 	return cycles, nil
+}
+
+// amplification is the factor by which one pass multiplies an error along the
+// eigenvalue.
+func (c Cycle) amplification(eigenvalue float64) float64 {
+	product := 1.0
+	for _, r := range c.Rates {
+		product *= math.Abs(1 - r*eigenvalue)
+	}
+	return product
 }
 
 func bestCycle(policy Policy, scales estimator.Scales) (Cycle, error) {
@@ -105,7 +115,7 @@ func (c *Controller) cycleStep(o Observation) Decision {
 	s := &c.s
 	c.advanceUnobserved(o)
 	wrapped := s.Position == 0
-	if c.grown(o.Loss, s.CycleLoss) || wrapped && o.Loss > s.CycleLoss*(1+lossRounding) {
+	if c.grown(o.Loss, s.CycleLoss) || wrapped && o.Loss > s.CycleLoss+lossRounding*math.Abs(s.CycleLoss) {
 		return c.retreat(o)
 	}
 	if wrapped {

@@ -8,7 +8,7 @@ type Policy int
 const (
 	// PolicyAdaptive, the zero value, sweeps the reciprocal Ritz values of the
 	// present model. Where only a spectrum from products is known it serves the
-	// stiffest scale alone.
+	// constant rate of the stiffest scale.
 	PolicyAdaptive Policy = iota
 	// PolicyConstant serves the largest constant rate that is safe for the
 	// stiffest curvature known.

@@ -160,9 +160,9 @@ func (e *estimate) configure(start *pb.EstimateSpectrumStart, maxMessage int) er
 // what reading a spectrum off it borrows, the product, and three chunks on
 // their way in or out, in their wire form and as gRPC's copy.
 func (e *estimate) bytes(products int) int64 {
-	k := float64(min(products, e.dimension))
 	chunks := 6 * (min(e.chunk, e.dimension)*elementBytes(e.format) + chunkOverhead)
-	total := estimator.LanczosBytes(e.dimension, products) + 8*k*(k+4) + 8*float64(e.dimension) + float64(chunks)
+	total := estimator.LanczosBytes(e.dimension, products) + estimator.SpectrumBytes(min(products, e.dimension)) +
+		8*float64(e.dimension) + float64(chunks)
 	return int64(min(total, math.MaxInt64/2))
 }
 
@@ -216,7 +216,7 @@ func (e *estimate) estimate(in *estimateInbox, stream estimateStream) (estimator
 }
 
 // nextLook is the number of products at which to decompose the tridiagonal
-// matrix again. That takes of the order of k^3 operations; looking at
+// matrix again. That takes of the order of k^2 operations; looking at
 // geometrically growing k keeps all looks within a few times the last one.
 func nextLook(steps int) int { return steps + 1 + steps/8 }
 

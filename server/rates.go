@@ -114,7 +114,7 @@ func (s *Server) ReportStatistics(stream grpc.ClientStreamingServer[pb.ReportSta
 		if applied {
 			reply.AppliedCount++
 		}
-		reply.LatestStep = answer.Step
+		reply.LatestStep = &answer.Step
 	}
 }
 

@@ -219,13 +219,13 @@ func TestReportsCount(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sameMessage(t, "reply", reply, &pb.ReportStatisticsResponse{AppliedCount: 1, LatestStep: 3})
+	sameMessage(t, "reply", reply, &pb.ReportStatisticsResponse{AppliedCount: 1, LatestStep: proto.Int64(3)})
 	before := snapshot(t, c, "r")
 	reply, err = reportSteps(t, c, at, 1, 0.1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	sameMessage(t, "reply to a repetition", reply, &pb.ReportStatisticsResponse{LatestStep: 3})
+	sameMessage(t, "reply to a repetition", reply, &pb.ReportStatisticsResponse{LatestStep: proto.Int64(3)})
 	if !bytes.Equal(before.Snapshot, snapshot(t, c, "r").Snapshot) {
 		t.Error("a repetition has changed the run")
 	}

@@ -59,8 +59,7 @@ func (s *Server) ReportLanczos(ctx context.Context, req *pb.ReportLanczosRequest
 	if err := validateCoefficients(c, dimension); err != nil {
 		return nil, err
 	}
-	k := int64(len(c.Alpha))
-	release, err := s.reserve(r.id, 8*k*(k+8), "send fewer coefficients")
+	release, err := s.reserve(r.id, int64(estimator.SpectrumBytes(len(c.Alpha))), "send fewer coefficients")
 	if err != nil {
 		return nil, err
 	}

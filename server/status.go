@@ -142,6 +142,10 @@ func coreError(err error) error {
 	switch {
 	case errors.Is(err, scheduler.ErrNotFinite):
 		return refuse(codes.InvalidArgument, ReasonNotFinite, err.Error())
+	case errors.Is(err, scheduler.ErrBelowBound):
+		var v violations
+		v.add(ReasonOutOfRange, "statistics.loss", "%v: declare a true loss_lower_bound, or none", err)
+		return v.err()
 	case errors.Is(err, scheduler.ErrSketchDimension):
 		return refuse(codes.InvalidArgument, ReasonWrongDimension, err.Error())
 	case errors.Is(err, scheduler.ErrStepOrder):

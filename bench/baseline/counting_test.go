@@ -87,12 +87,12 @@ func TestCurveOfALongRunIsThinned(t *testing.T) {
 	}
 }
 
-// Rate 3 on curvature 1 doubles x at every step: the loss passes 1e3 times the
-// first at 4^5, the sixth gradient.
+// Rate 3 on curvature 1 doubles x at every step: the loss passes 1e12 times the
+// first at 4^20, the 21st gradient.
 func TestDivergenceEndsTheRun(t *testing.T) {
 	q := quadratic{[]float64{1}, []float64{1}}
 	r := GradientDescent().Run(q, Setting{Rate: 3}, never, 100)
-	if r.End != EndDiverged || r.Gradients != 6 || r.Peak != 1024 || r.Final != 512 {
+	if r.End != EndDiverged || r.Gradients != 21 || r.Peak != 0x1p40 || r.Final != 0x1p39 {
 		t.Errorf("%+v", r)
 	}
 	r = GradientDescent().Run(q, Setting{Rate: 1e300}, never, 100)

@@ -8,8 +8,9 @@ import (
 
 const (
 	// DivergedAt ends a run whose loss, measured from the lower bound, exceeds
-	// that of the start by this factor.
-	DivergedAt = 1e3
+	// that of the start by this factor. It is large, since heavy ball with its
+	// optimal parameters may rise by the condition number before it falls.
+	DivergedAt = 1e12
 	// CurvePoints bounds the length of [Result.Curve].
 	CurvePoints = 500
 )

@@ -39,8 +39,8 @@ type RunConfig struct {
 	// LossLowerBound is a known lower bound of the loss, Known(0) for
 	// cross-entropy and squared errors. nil: unknown.
 	LossLowerBound *float64
-	// MaxLossGrowth is the factor, > 1, by which the loss may exceed its least
-	// value before short steps take over. 0: 2.
+	// MaxLossGrowth is the factor, > 1, by which the loss may exceed what it
+	// was when the present cycle began before short steps take over. 0: 2.
 	MaxLossGrowth float64
 	// HorizonSteps is the number of steps that the training will take. 0:
 	// unknown.
@@ -50,7 +50,7 @@ type RunConfig struct {
 	FallbackLearningRate float64
 	// MaxLearningRate caps every rate. 0: no limit.
 	MaxLearningRate float64
-	// Window is the number of sketches that the service keeps, 4 to 64. 0: 16.
+	// Window is the number of sketches that the service keeps, 4 to 64. 0: 24.
 	Window int
 	// Labels are for the client's own use.
 	Labels map[string]string

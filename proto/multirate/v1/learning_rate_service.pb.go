@@ -344,7 +344,8 @@ func (x *GetRunResponse) GetRun() *Run {
 // ListRunsRequest asks for one page of runs.
 type ListRunsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Runs a page at most, 0 to 1000. 0 means 100.
+	// Runs a page at most, 0 to 1000. 0 means 100. A page may be shorter; only an
+	// empty next_page_token ends the list.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the previous page. Absent: the first page.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
@@ -549,8 +550,10 @@ type GetLearningRateRequest struct {
 	// Id of the run. Required.
 	RunId string `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
 	// Number of the step about to be taken, >= 0, rising by one from step to
-	// step, or by 1 + k after k steps were taken at upcoming rates. A run's first
-	// step may have any number.
+	// step, or by 1 + k after k steps were taken at upcoming rates. After a larger
+	// jump, declare applied_learning_rates (else INVALID_ARGUMENT, reason
+	// APPLIED_RATE_REQUIRED): no advice says what was applied. A run's first step
+	// may have any number.
 	Step int64 `protobuf:"varint,2,opt,name=step,proto3" json:"step,omitempty"`
 	// What was measured at the current parameters, before the step. Required.
 	Statistics *Statistics `protobuf:"bytes,3,opt,name=statistics,proto3" json:"statistics,omitempty"`
@@ -1138,10 +1141,10 @@ func (x *ReportStatisticsRequest) GetAppliedLearningRates() []float64 {
 // ReportStatisticsResponse counts the reports applied.
 type ReportStatisticsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Reports applied.
+	// Reports applied; one that repeats the latest step isn't counted again.
 	AppliedCount int64 `protobuf:"varint,1,opt,name=applied_count,json=appliedCount,proto3" json:"applied_count,omitempty"`
-	// The latest step the run knows of.
-	LatestStep    int64 `protobuf:"varint,2,opt,name=latest_step,json=latestStep,proto3" json:"latest_step,omitempty"`
+	// The latest step the run knows of. Absent: the stream held no report.
+	LatestStep    *int64 `protobuf:"varint,2,opt,name=latest_step,json=latestStep,proto3,oneof" json:"latest_step,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1184,8 +1187,8 @@ func (x *ReportStatisticsResponse) GetAppliedCount() int64 {
 }
 
 func (x *ReportStatisticsResponse) GetLatestStep() int64 {
-	if x != nil {
-		return x.LatestStep
+	if x != nil && x.LatestStep != nil {
+		return *x.LatestStep
 	}
 	return 0
 }
@@ -1390,8 +1393,9 @@ type EstimateSpectrumStart struct {
 	// Number format of probes and products. Unspecified means float32. With
 	// float32 no scale flatter than about 1e-7 of the stiffest can be seen.
 	Format VectorFormat `protobuf:"varint,3,opt,name=format,proto3,enum=multirate.v1.VectorFormat" json:"format,omitempty"`
-	// Elements a chunk at most, 1 to 1,048,576. 0 means 262,144 (1 MiB of
-	// float32).
+	// Elements a chunk at most, 1 to 1,048,576, and no more than fit into the
+	// server's message limit (4 MiB by default). 0 means 262,144 (1 MiB of
+	// float32), or what fits.
 	ChunkElements int32 `protobuf:"varint,4,opt,name=chunk_elements,json=chunkElements,proto3" json:"chunk_elements,omitempty"`
 	// Seed of the random start vector. 0 is a seed like any other.
 	Seed          uint64 `protobuf:"varint,5,opt,name=seed,proto3" json:"seed,omitempty"`
@@ -2125,8 +2129,8 @@ func (x *SnapshotRunRequest) GetRunId() string {
 // SnapshotRunResponse is a run's state.
 type SnapshotRunResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Opaque, versioned, checksummed bytes. About 4 bytes times window times
-	// sketch dimension, 24 KiB by default.
+	// Opaque, versioned, checksummed bytes. About 5 bytes times window times
+	// sketch dimension, 31 KB by default.
 	Snapshot []byte `protobuf:"bytes,1,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
 	// The latest step in it. Absent: before the first step.
 	LatestStep    *int64 `protobuf:"varint,2,opt,name=latest_step,json=latestStep,proto3,oneof" json:"latest_step,omitempty"`
@@ -2364,11 +2368,12 @@ const file_multirate_v1_learning_rate_service_proto_rawDesc = "" +
 	"\n" +
 	"statistics\x18\x03 \x01(\v2\x18.multirate.v1.StatisticsR\n" +
 	"statistics\x124\n" +
-	"\x16applied_learning_rates\x18\x04 \x03(\x01R\x14appliedLearningRates\"`\n" +
+	"\x16applied_learning_rates\x18\x04 \x03(\x01R\x14appliedLearningRates\"u\n" +
 	"\x18ReportStatisticsResponse\x12#\n" +
-	"\rapplied_count\x18\x01 \x01(\x03R\fappliedCount\x12\x1f\n" +
-	"\vlatest_step\x18\x02 \x01(\x03R\n" +
-	"latestStep\"t\n" +
+	"\rapplied_count\x18\x01 \x01(\x03R\fappliedCount\x12$\n" +
+	"\vlatest_step\x18\x02 \x01(\x03H\x00R\n" +
+	"latestStep\x88\x01\x01B\x0e\n" +
+	"\f_latest_step\"t\n" +
 	"\x14ReportLanczosRequest\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12E\n" +
 	"\fcoefficients\x18\x02 \x01(\v2!.multirate.v1.LanczosCoefficientsR\fcoefficients\"K\n" +
@@ -2599,6 +2604,7 @@ func file_multirate_v1_learning_rate_service_proto_init() {
 	file_multirate_v1_learning_rate_service_proto_msgTypes[9].OneofWrappers = []any{}
 	file_multirate_v1_learning_rate_service_proto_msgTypes[12].OneofWrappers = []any{}
 	file_multirate_v1_learning_rate_service_proto_msgTypes[14].OneofWrappers = []any{}
+	file_multirate_v1_learning_rate_service_proto_msgTypes[16].OneofWrappers = []any{}
 	file_multirate_v1_learning_rate_service_proto_msgTypes[19].OneofWrappers = []any{
 		(*EstimateSpectrumRequest_Start)(nil),
 		(*EstimateSpectrumRequest_Product)(nil),

@@ -49,7 +49,7 @@ const (
 // Errors carry a canonical status code and google.rpc details:
 //   - ErrorInfo with domain "multirate" and a stable reason in UPPER_SNAKE;
 //   - BadRequest naming each offending field, its value, the limit and what to
-//     do (INVALID_ARGUMENT, OUT_OF_RANGE);
+//     do, with INVALID_ARGUMENT and wherever else one field is to blame;
 //   - QuotaFailure with RESOURCE_EXHAUSTED, RetryInfo with UNAVAILABLE.
 //
 // A refused call leaves the run exactly as it was.
@@ -63,7 +63,8 @@ type LearningRateServiceClient interface {
 	GetRun(ctx context.Context, in *GetRunRequest, opts ...grpc.CallOption) (*GetRunResponse, error)
 	// ListRuns lists runs in order of run_id, a page at a time.
 	ListRuns(ctx context.Context, in *ListRunsRequest, opts ...grpc.CallOption) (*ListRunsResponse, error)
-	// DeleteRun forgets a run. Calls in flight on it end with ABORTED.
+	// DeleteRun forgets a run. Calls in flight on it end with ABORTED, reason
+	// RUN_DELETED.
 	DeleteRun(ctx context.Context, in *DeleteRunRequest, opts ...grpc.CallOption) (*DeleteRunResponse, error)
 	// GetLearningRate returns the learning rate for one step. It is idempotent
 	// per step: a retry of the latest step with the same statistics returns the
@@ -103,7 +104,9 @@ type LearningRateServiceClient interface {
 	// RestoreRun puts a run back to the state of a snapshot, on this server or
 	// another one. Every later answer has the same bits as if the run had never
 	// stopped. DATA_LOSS when the bytes are damaged, FAILED_PRECONDITION when
-	// they come from a version this server cannot read.
+	// they come from a version this server cannot read. Calls and streams that
+	// are open on a run when it is overwritten end with ABORTED, reason
+	// RUN_RESTORED, but for WatchRun, which tells of it.
 	RestoreRun(ctx context.Context, in *RestoreRunRequest, opts ...grpc.CallOption) (*RestoreRunResponse, error)
 }
 
@@ -278,7 +281,7 @@ func (c *learningRateServiceClient) RestoreRun(ctx context.Context, in *RestoreR
 // Errors carry a canonical status code and google.rpc details:
 //   - ErrorInfo with domain "multirate" and a stable reason in UPPER_SNAKE;
 //   - BadRequest naming each offending field, its value, the limit and what to
-//     do (INVALID_ARGUMENT, OUT_OF_RANGE);
+//     do, with INVALID_ARGUMENT and wherever else one field is to blame;
 //   - QuotaFailure with RESOURCE_EXHAUSTED, RetryInfo with UNAVAILABLE.
 //
 // A refused call leaves the run exactly as it was.
@@ -292,7 +295,8 @@ type LearningRateServiceServer interface {
 	GetRun(context.Context, *GetRunRequest) (*GetRunResponse, error)
 	// ListRuns lists runs in order of run_id, a page at a time.
 	ListRuns(context.Context, *ListRunsRequest) (*ListRunsResponse, error)
-	// DeleteRun forgets a run. Calls in flight on it end with ABORTED.
+	// DeleteRun forgets a run. Calls in flight on it end with ABORTED, reason
+	// RUN_DELETED.
 	DeleteRun(context.Context, *DeleteRunRequest) (*DeleteRunResponse, error)
 	// GetLearningRate returns the learning rate for one step. It is idempotent
 	// per step: a retry of the latest step with the same statistics returns the
@@ -332,7 +336,9 @@ type LearningRateServiceServer interface {
 	// RestoreRun puts a run back to the state of a snapshot, on this server or
 	// another one. Every later answer has the same bits as if the run had never
 	// stopped. DATA_LOSS when the bytes are damaged, FAILED_PRECONDITION when
-	// they come from a version this server cannot read.
+	// they come from a version this server cannot read. Calls and streams that
+	// are open on a run when it is overwritten end with ABORTED, reason
+	// RUN_RESTORED, but for WatchRun, which tells of it.
 	RestoreRun(context.Context, *RestoreRunRequest) (*RestoreRunResponse, error)
 	mustEmbedUnimplementedLearningRateServiceServer()
 }

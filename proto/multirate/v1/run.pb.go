@@ -83,8 +83,8 @@ const (
 	Policy_POLICY_UNSPECIFIED Policy = 0
 	// The closed loop's own choice: with sketches, sweeps over the reciprocal Ritz
 	// values, stiff directions first. Where only a spectrum from products is
-	// known, the stiffest scale alone is served: without sketches the service
-	// can't see whether a long step is still safe.
+	// known, a constant rate that is safe for the stiffest scale: without sketches
+	// the service can't see whether a longer step still is.
 	Policy_POLICY_ADAPTIVE Policy = 1
 	// The largest constant rate that is safe for the stiffest curvature known.
 	Policy_POLICY_CONSTANT Policy = 2
@@ -283,8 +283,8 @@ type Run struct {
 	// Momentum coefficient in [0, 1) of update rules with momentum. Absent: 0.
 	Momentum float64 `protobuf:"fixed64,7,opt,name=momentum,proto3" json:"momentum,omitempty"`
 	// Decoupled weight decay coefficient of the trainer, >= 0, per unit of
-	// learning rate. Absent: none. (Weight decay inside the loss is part of the
-	// gradient and needs no declaration.)
+	// learning rate. Absent: none. Above 0 not offered yet: UNIMPLEMENTED. (Weight
+	// decay inside the loss is part of the gradient and needs no declaration.)
 	WeightDecay float64 `protobuf:"fixed64,8,opt,name=weight_decay,json=weightDecay,proto3" json:"weight_decay,omitempty"`
 	// Whether loss and gradient are of all data. Unspecified means full batch.
 	BatchKind BatchKind `protobuf:"varint,9,opt,name=batch_kind,json=batchKind,proto3,enum=multirate.v1.BatchKind" json:"batch_kind,omitempty"`
@@ -300,11 +300,14 @@ type Run struct {
 	// from the first loss to the least. Absent: 2. It is a guard, not a guarantee:
 	// only the trainer could take a step back.
 	MaxLossGrowth *float64 `protobuf:"fixed64,12,opt,name=max_loss_growth,json=maxLossGrowth,proto3,oneof" json:"max_loss_growth,omitempty"`
-	// Steps that the training will take in all, >= 1. Absent: unknown.
+	// Steps that the training will take in all, >= 1. Absent: unknown. Kept with
+	// the run; it has no effect on rates yet.
 	HorizonSteps *int64 `protobuf:"varint,13,opt,name=horizon_steps,json=horizonSteps,proto3,oneof" json:"horizon_steps,omitempty"`
-	// The rate that the trainer would use by itself, > 0: returned, labelled
-	// REASON_FALLBACK, whenever nothing better is known. Required for mini-batch
-	// runs. Absent: one found from the statistics.
+	// The rate that the trainer would use by itself, > 0. In a full-batch run it
+	// limits the first step, and later ones rest on what was measured. In a
+	// mini-batch run it is the rate, labelled REASON_FALLBACK, held below the
+	// stability limit where held batches show it, and required. Absent: one found
+	// from the statistics.
 	FallbackLearningRate *float64 `protobuf:"fixed64,14,opt,name=fallback_learning_rate,json=fallbackLearningRate,proto3,oneof" json:"fallback_learning_rate,omitempty"`
 	// No rate above this is ever returned, > 0. Absent: no limit.
 	MaxLearningRate *float64 `protobuf:"fixed64,15,opt,name=max_learning_rate,json=maxLearningRate,proto3,oneof" json:"max_learning_rate,omitempty"`
