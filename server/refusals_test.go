@@ -105,7 +105,7 @@ func TestDeclarationsRefused(t *testing.T) {
 // code, reason and field, and leaves the run's state as it was, to the bit.
 func TestCallsRefusedLeaveTheRun(t *testing.T) {
 	c := start(t, Options{MaxRunBytes: 10_000})
-	create(t, c, &pb.Run{RunId: "r", Dimension: 15, Sketch: &pb.SketchSpec{Dimension: 15},
+	create(t, c, &pb.Run{RunId: "r", Dimension: 15, Sketch: &pb.SketchSpec{Dimension: 15}, LossLowerBound: proto.Float64(0),
 		ParamGroups: []*pb.ParamGroup{{Name: "a", Size: 7}, {Name: "b", Size: 8}}})
 	create(t, c, &pb.Run{RunId: "big", Dimension: 1 << 40})
 	create(t, c, &pb.Run{RunId: "fresh", Dimension: 3})
@@ -174,6 +174,8 @@ func TestCallsRefusedLeaveTheRun(t *testing.T) {
 		"infinite norm": {rate(func(r *request) { r.Statistics.GradientNormSquared = &inf }),
 			refusal{invalid, ReasonNotFinite, "statistics.gradient_norm_squared"}},
 		"loss NaN": {rate(func(r *request) { r.Statistics.Loss = &nan }), refusal{invalid, ReasonNotFinite, "statistics.loss"}},
+		"loss below its bound": {rate(func(r *request) { r.Statistics.Loss = proto.Float64(-1) }),
+			refusal{invalid, ReasonOutOfRange, "statistics.loss"}},
 		"product infinite": {rate(func(r *request) { r.Statistics.GradientDotPrevious = &inf }),
 			refusal{invalid, ReasonNotFinite, "statistics.gradient_dot_previous"}},
 		"parameter norm negative": {rate(func(r *request) { r.Statistics.ParameterNorm = proto.Float64(-2) }),
