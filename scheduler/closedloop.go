@@ -108,9 +108,11 @@ func (c *Controller) admit(o Observation, m estimator.Model, d *Decision) {
 	d.Scale = nearestScale(s.Scales, 1/d.Rate)
 }
 
-// replan makes a new plan from the model.
+// replan makes a new plan from the model, which supersedes a spectrum from
+// products.
 func (c *Controller) replan(o Observation, m estimator.Model) {
 	s := &c.s
+	s.Cycle, s.Position = Cycle{}, 0
 	s.Revision++
 	s.Sketched = m.Known()
 	s.Scales = estimator.DetectScales(m.Spectrum())

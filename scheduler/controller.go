@@ -199,7 +199,7 @@ func (c *Controller) decide(o Observation, linked bool, m estimator.Model) Decis
 		return c.miniBatchStep()
 	case m.Secant > 0 && !math.IsNaN(o.Loss):
 		return c.closedLoopStep(o, linked, m)
-	case o.Sketch == nil && len(c.s.Cycles) > 0 && !math.IsNaN(o.Loss):
+	case o.Sketch == nil && len(c.s.Cycle.Rates) > 0 && !math.IsNaN(o.Loss):
 		return c.cycleStep(o)
 	default:
 		return c.scalarStep(o, linked)

@@ -186,6 +186,33 @@ func TestWithoutALossOnlySafeRatesAreServed(t *testing.T) {
 	}
 }
 
+// A plan from sketches takes over from one from products, for good: its scales
+// are others. The state stays whole throughout.
+func TestSketchesSupersedeProducts(t *testing.T) {
+	lambda := threeScales(6)
+	tr := newTrainer(3, lambda...)
+	cfg := tr.config()
+	cfg.Policy = PolicyChebyshev
+	c := mustController(t, cfg)
+	if err := adopt(c, exactSpectrum(lambda)); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 120 {
+		tr.sketches = i >= 40 && i < 80
+		tr.apply(mustObserve(t, c, tr.observe()).Rate)
+		data, err := c.MarshalBinary()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c, err = UnmarshalController(data); err != nil {
+			t.Fatalf("step %d: %v", i, err)
+		}
+	}
+	if len(c.s.Cycle.Rates) > 0 {
+		t.Error("the cycle from products outlived sketches")
+	}
+}
+
 func TestWithoutALossNoCycleIsServed(t *testing.T) {
 	lambda := threeScales(6)
 	tr := newTrainer(3, lambda...)
@@ -342,12 +369,9 @@ func TestNegativeCurvatureLimitsTheScalesServed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		longest := 0.0
-		for _, cycle := range plan.cycles {
-			longest = max(longest, slices.Max(cycle.Rates))
-			if got := cycle.amplification(c.negative); got > 2 && len(cycle.Rates) > 1 {
-				t.Errorf("eigenvalue %v is multiplied by %v", c.negative, got)
-			}
+		longest := slices.Max(plan.cycle.Rates)
+		if got := plan.cycle.amplification(c.negative); got > 2 && len(plan.cycle.Rates) > 1 {
+			t.Errorf("eigenvalue %v is multiplied by %v", c.negative, got)
 		}
 		if longest > c.longest*1.01 || longest < c.longest/2 {
 			t.Errorf("eigenvalue %v: longest rate %v, want about %v", c.negative, longest, c.longest)

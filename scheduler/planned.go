@@ -12,6 +12,13 @@ import (
 // costs the cube of its length; beyond this a cycle gains little.
 const openLoopCycle = 512
 
+// leastReachGrowth and mostReachGrowth bound the ratio of an open-loop
+// displacement to the longest so far.
+const (
+	leastReachGrowth = 2.0
+	mostReachGrowth  = 16.0
+)
+
 // maxUpcoming is the number of rates handed out ahead.
 const maxUpcoming = 64
 
@@ -19,16 +26,14 @@ const maxUpcoming = 64
 // curvature.
 var ErrSpectrum = errors.New("spectrum has no positive curvature")
 
-// Plan is a spectrum from Hessian-vector products with the cycles made for it:
-// one that serves the stiffest scale alone, one that serves the next as well,
-// and so on.
+// Plan is a spectrum from Hessian-vector products with the cycle made for it.
 type Plan struct {
 	spectrum estimator.Spectrum
 	scales   estimator.Scales
-	cycles   []Cycle
+	cycle    Cycle
 }
 
-// NewPlan plans a run's cycles for a spectrum. It may take a tenth of a second,
+// NewPlan plans a run's cycle for a spectrum. It may take a tenth of a second,
 // which is why it is apart from [Controller.Adopt]. The spectrum must show
 // positive curvature; see [ErrSpectrum].
 func NewPlan(cfg Config, spectrum estimator.Spectrum) (Plan, error) {
@@ -36,58 +41,55 @@ func NewPlan(cfg Config, spectrum estimator.Spectrum) (Plan, error) {
 	if len(scales.Groups) == 0 {
 		return Plan{}, fmt.Errorf("%d Ritz values: %w", len(spectrum.Ritz), ErrSpectrum)
 	}
-	cycles, err := cyclesFor(cfg.withDefaults(), scales)
+	cycle, err := cycleFor(cfg.withDefaults(), scales)
 	if err != nil {
 		return Plan{}, fmt.Errorf("plan for %d scales: %w", len(scales.Groups), err)
 	}
-	return Plan{spectrum, scales, cycles}, nil
+	return Plan{spectrum, scales, cycle}, nil
 }
 
-// Adopt takes a plan over. While no sketches come, its cycles are served open
-// loop until the loss refutes them. A run whose loss has refuted a spectrum once
-// is not quadratic enough for open-loop steps beyond the stiffest scale: later
-// spectra serve that scale alone.
+// Adopt takes a plan over. While no sketches come, its cycle is served open loop
+// until the loss refutes it. A run whose loss has refuted a spectrum is not
+// quadratic enough for more than the constant rate of the stiffest scale.
 func (c *Controller) Adopt(p Plan) {
 	s := &c.s
-	s.Spectrum, s.Scales, s.Cycles = p.spectrum, p.scales, p.cycles
+	s.Spectrum, s.Scales, s.Cycle = p.spectrum, p.scales, p.cycle
 	if s.Refuted {
-		s.Cycles = s.Cycles[:1]
+		s.Cycle = constantCycle(p.scales)
 	}
 	s.Revision++
-	s.Serving, s.Position, s.CycleLoss, s.Outgrown, s.Sketched = 0, 0, math.NaN(), false, false
+	s.Sketched, s.Outgrown = false, false
 	s.Stiffest = max(s.Stiffest, p.scales.Groups[0].Hi)
+	s.Reach = 0
+	c.startPass(math.NaN())
 }
 
-// cyclesFor plans by policy, stiffest scales first, as long as the cycles are not
-// too long: scales left out are not hurt by the rates of stiffer ones. Along
-// negative curvature a step amplifies, so a cycle must not multiply what lies
-// there by more than the growth that the run allows. Long steps are blind where
-// the loss is not quadratic, so only a policy that asks for them by name gets
-// them; the adaptive one waits for sketches.
-func cyclesFor(cfg Config, scales estimator.Scales) ([]Cycle, error) {
-	constant := []Cycle{{Rates: []float64{1 / scales.Groups[0].Hi}, Scale: []int{0}, Rho: 1}}
-	if cfg.Policy == PolicyConstant || cfg.Policy == PolicyAdaptive {
-		return constant, nil
+// cycleFor plans by policy for as many scales, stiffest first, as fit: those left
+// out are not hurt by the rates of stiffer ones. Along negative curvature a step
+// amplifies, so a cycle must not multiply what lies there by more than the growth
+// that the run allows. Long steps are blind where the loss is not quadratic, so
+// only a policy that asks for them by name gets them; the adaptive one waits for
+// sketches.
+func cycleFor(cfg Config, scales estimator.Scales) (Cycle, error) {
+	if cfg.Policy != PolicyMrGD && cfg.Policy != PolicyChebyshev {
+		return constantCycle(scales), nil
 	}
-	var cycles []Cycle
-	for n := 1; n <= len(scales.Groups); n++ {
+	for n := len(scales.Groups); n > 0; n-- {
 		served := estimator.Scales{Groups: scales.Groups[:n], Confidence: scales.Confidence[:n-1]}
 		cycle, err := bestCycle(cfg.Policy, served)
-		if errors.Is(err, ErrCycleTooLong) {
-			break
+		if err != nil && !errors.Is(err, ErrCycleTooLong) {
+			return Cycle{}, err
 		}
-		if err != nil {
-			return nil, err
+		if err == nil && cycle.amplification(scales.Negative) <= cfg.MaxLossGrowth {
+			return cycle, nil
 		}
-		if cycle.amplification(scales.Negative) > cfg.MaxLossGrowth {
-			break
-		}
-		cycles = append(cycles, cycle)
 	}
-	if len(cycles) == 0 {
-		return constant, nil
-	}
-	return cycles, nil
+	return constantCycle(scales), nil
+}
+
+// constantCycle is the rate that is safe for the stiffest scale.
+func constantCycle(scales estimator.Scales) Cycle {
+	return Cycle{Rates: []float64{1 / scales.Groups[0].Hi}, Scale: []int{0}, Rho: 1}
 }
 
 // amplification is the factor by which one pass multiplies an error along the
@@ -108,56 +110,75 @@ func bestCycle(policy Policy, scales estimator.Scales) (Cycle, error) {
 }
 
 // cycleStep serves the next rate of the open-loop cycle. Nothing but the loss
-// tells whether the spectrum still holds, so service begins with the stiffest
-// scale, takes in the next one each time a whole cycle has let the loss fall,
-// and falls back by one for good when the loss refutes it.
+// tells whether the spectrum still holds.
 func (c *Controller) cycleStep(o Observation) Decision {
 	s := &c.s
 	c.advanceUnobserved(o)
-	wrapped := s.Position == 0
-	if c.grown(o.Loss, s.CycleLoss) || wrapped && o.Loss > s.CycleLoss+lossRounding*math.Abs(s.CycleLoss) {
-		return c.retreat(o)
+	rose := o.Loss > s.CycleLoss+lossRounding*math.Abs(s.CycleLoss)
+	if c.grown(o.Loss, s.CycleLoss) || rose && s.Position == 0 {
+		return c.refute(o)
 	}
-	if wrapped {
-		if !math.IsNaN(s.CycleLoss) && s.Serving < len(s.Cycles)-1 {
-			s.Serving++
-		}
-		s.CycleLoss = o.Loss
+	if !rose && o.Step == s.Step+1 {
+		c.extendReach(o)
 	}
-	cycle := s.Cycles[s.Serving]
+	if s.Position == 0 {
+		s.Proven = !math.IsNaN(s.CycleLoss) && !s.Shortened
+		c.startPass(o.Loss)
+	}
 	d := Decision{
-		Rate: cycle.Rates[s.Position], Reason: ReasonPlanned, Scale: cycle.Scale[s.Position],
-		CyclePosition: s.Position, CycleLength: len(cycle.Rates), PredictedChange: math.NaN(),
+		Rate: s.Cycle.Rates[s.Position], Reason: ReasonPlanned, Scale: s.Cycle.Scale[s.Position],
+		CyclePosition: s.Position, CycleLength: len(s.Cycle.Rates), PredictedChange: math.NaN(),
 	}
-	s.Position = (s.Position + 1) % len(cycle.Rates)
-	if s.Position > 0 {
-		d.Upcoming = cycle.Rates[s.Position:min(s.Position+maxUpcoming, len(cycle.Rates))]
+	if limit := max(1/s.Scales.Groups[0].Hi, s.Reach/math.Sqrt(o.GradientNormSquared)); d.Rate > limit {
+		d.Rate, d.Guard, s.Shortened = limit, GuardTrustRegion, true
+	}
+	s.Position = (s.Position + 1) % len(s.Cycle.Rates)
+	if s.Proven && s.Position > 0 {
+		d.Upcoming = s.Cycle.Rates[s.Position:min(s.Position+maxUpcoming, len(s.Cycle.Rates))]
 	}
 	return d
 }
 
+func (c *Controller) startPass(loss float64) {
+	c.s.Position, c.s.CycleLoss, c.s.Shortened = 0, loss, false
+}
+
+// extendReach lets displacements grow with those that have done no harm: a step
+// is blind beyond the distance over which the loss was seen to follow the
+// spectrum. The curvature k/rate that the loss shows along the last step says
+// how far along it the loss would have broken even, 2/k times as far. Shortened
+// rates harm no cycle: a rate amplifies only curvatures above twice its
+// reciprocal, and a shorter one amplifies those less.
+func (c *Controller) extendReach(o Observation) {
+	last := c.s.Last
+	gain := last.Rate * last.NormSquared
+	growth := leastReachGrowth
+	if k := 2 * (o.Loss - last.Loss + gain) / gain; k > 0 {
+		growth = min(max(2/k, leastReachGrowth), mostReachGrowth)
+	}
+	c.s.Reach = max(c.s.Reach, growth*last.Rate*math.Sqrt(last.NormSquared))
+}
+
 // advanceUnobserved moves past rates that were taken ahead. After steps at rates
-// that nobody advised the cycle starts again.
+// that nobody advised the pass starts again.
 func (c *Controller) advanceUnobserved(o Observation) {
 	s := &c.s
 	skipped := o.Step - s.Step - 1
 	switch {
 	case !s.Started || skipped <= 0:
 	case skipped > int64(s.Last.Upcoming):
-		s.Position, s.CycleLoss = 0, math.NaN()
+		c.startPass(math.NaN())
 	default:
-		s.Position = (s.Position + int(skipped)) % len(s.Cycles[s.Serving].Rates)
+		s.Position = (s.Position + int(skipped)) % len(s.Cycle.Rates)
 	}
 }
 
-// retreat answers a loss that has refuted the cycle: a safe step, then the cycle
-// of one scale less, or safe rates where the stiffest alone was too much. Either
-// way a new spectrum is wanted.
-func (c *Controller) retreat(o Observation) Decision {
+// refute answers a loss that the spectrum can't explain: safe rates, and a wish
+// for a new spectrum.
+func (c *Controller) refute(o Observation) Decision {
 	s := &c.s
-	s.Cycles = s.Cycles[:s.Serving]
-	s.Serving = max(s.Serving-1, 0)
-	s.Position, s.CycleLoss, s.Outgrown, s.Refuted = 0, math.NaN(), true, true
+	s.Cycle, s.Outgrown, s.Refuted = Cycle{}, true, true
+	c.startPass(math.NaN())
 	d := c.scalarStep(o, false)
 	d.EstimateWanted = true
 	return d

@@ -36,14 +36,17 @@ type state struct {
 	// Radius is the trust region, the longest displacement admitted.
 	Radius float64
 
-	// Cycles are served open loop while a spectrum from products is valid, at
-	// present the one of index Serving.
-	Cycles  []Cycle
-	Serving int
-	// Position is the index in that cycle of the next rate, CycleLoss the loss
-	// when the cycle began.
+	// Cycle is served open loop while a spectrum from products is valid.
+	Cycle Cycle
+	// Position is the index in Cycle of the next rate, CycleLoss the loss when
+	// this pass through it began, NaN: unknown.
 	Position  int
 	CycleLoss float64
+	// Reach is the longest displacement that a rate of the cycle may cause;
+	// Shortened: it has shortened one of this pass; Proven: the pass before was
+	// served in full and did not raise the loss.
+	Reach             float64
+	Shortened, Proven bool
 	// Outgrown: the loss has just refuted the spectrum from products; Refuted:
 	// it has done so at least once.
 	Outgrown, Refuted bool
@@ -155,20 +158,20 @@ func (s *state) validate() error {
 		return errors.New("negative or undefined curvature, rate or radius")
 	case !(s.Last.Rate >= 0) || math.IsInf(s.Last.Rate, 0) || !(s.Last.NormSquared >= 0) || s.Last.Upcoming < 0:
 		return errors.New("latest step is out of range")
-	case s.Position < 0 || s.Serving < 0 || s.Serving > 0 && s.Serving >= len(s.Cycles):
+	case s.Position < 0 || s.Position > 0 && s.Position >= len(s.Cycle.Rates):
 		return errors.New("cycle position out of range")
-	case len(s.Cycles) > 0 && s.Position >= len(s.Cycles[s.Serving].Rates):
-		return errors.New("cycle position out of range")
+	case !(s.Reach >= 0):
+		return errors.New("negative or undefined reach")
+	case len(s.Cycle.Rates) > 0 && len(s.Scales.Groups) == 0:
+		return errors.New("cycle without scales")
 	}
 	for _, r := range s.Plan {
 		if !(r > 0) || math.IsInf(r, 0) {
 			return fmt.Errorf("planned rate %v", r)
 		}
 	}
-	for _, cycle := range s.Cycles {
-		if err := cycle.validate(len(s.Scales.Groups)); err != nil {
-			return err
-		}
+	if err := s.Cycle.validate(len(s.Scales.Groups)); err != nil {
+		return err
 	}
 	for _, g := range s.Scales.Groups {
 		if !(g.Lo > 0) || !(g.Hi >= g.Lo) || math.IsInf(g.Hi, 0) {
@@ -179,11 +182,11 @@ func (s *state) validate() error {
 }
 
 func (c Cycle) validate(scales int) error {
-	if n := len(c.Rates); n == 0 || n != len(c.Scale) || n > MaxCycleLength {
+	if n := len(c.Rates); n != len(c.Scale) || n > MaxCycleLength {
 		return fmt.Errorf("cycle of %d rates for %d", n, len(c.Scale))
 	}
 	for j, r := range c.Rates {
-		if !(r > 0) || math.IsInf(r, 0) || c.Scale[j] < 0 || c.Scale[j] >= max(1, scales) {
+		if !(r > 0) || math.IsInf(r, 0) || c.Scale[j] < 0 || c.Scale[j] >= scales {
 			return fmt.Errorf("rate %v of a cycle, for scale %d of %d", r, c.Scale[j], scales)
 		}
 	}

@@ -91,7 +91,8 @@ const (
 	// Multirate gradient descent as in arXiv 2402.03021: one rate for each scale,
 	// repeated so that each stiffer scale pays for the longer steps. On a spectrum
 	// from products it is served open loop, which is meant for losses that are
-	// nearly quadratic: once the loss refutes it, short steps follow.
+	// nearly quadratic: another may rise several times before it refutes the
+	// spectrum, and short steps follow.
 	Policy_POLICY_MRGD Policy = 3
 	// The reciprocals of Chebyshev roots on each scale, ordered so that no partial
 	// product grows. Open loop as POLICY_MRGD.
