@@ -129,7 +129,7 @@ func (c *Controller) cycleStep(o Observation) Decision {
 		Rate: s.Cycle.Rates[s.Position], Reason: ReasonPlanned, Scale: s.Cycle.Scale[s.Position],
 		CyclePosition: s.Position, CycleLength: len(s.Cycle.Rates), PredictedChange: math.NaN(),
 	}
-	if limit := max(1/s.Scales.Groups[0].Hi, s.Reach/math.Sqrt(o.GradientNormSquared)); d.Rate > limit {
+	if limit := max(1/s.Scales.Groups[0].Hi, s.Reach/math.Sqrt(o.GradientNormSquared)); !s.Proven && d.Rate > limit {
 		d.Rate, d.Guard, s.Shortened = limit, GuardTrustRegion, true
 	}
 	s.Position = (s.Position + 1) % len(s.Cycle.Rates)

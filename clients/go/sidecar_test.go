@@ -123,8 +123,8 @@ func TestUpcomingRatesAreThoseThatCallsGive(t *testing.T) {
 	client := dialSidecar(t)
 	asked := plannedRun(t, client)
 	ahead := plannedRun(t, client, multirate.WithUpcomingRates())
-	want := trajectory(t, asked, ones(), 24)
-	got := trajectory(t, ahead, ones(), 24)
+	want := trajectory(t, asked, ones(), 240)
+	got := trajectory(t, ahead, ones(), 240)
 	if !slices.Equal(ratesOf(got), ratesOf(want)) {
 		t.Errorf("rates taken ahead %g, asked for %g", ratesOf(got), ratesOf(want))
 	}
@@ -134,15 +134,15 @@ func TestUpcomingRatesAreThoseThatCallsGive(t *testing.T) {
 			calls++
 		}
 	}
-	if calls > 12 {
-		t.Errorf("%d calls for 24 steps, want at most half", calls)
+	if calls > 120 {
+		t.Errorf("%d calls for 240 steps, want at most half", calls)
 	}
 	if err := ahead.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
 	status, err := client.Service().GetRun(t.Context(), &multiratev1.GetRunRequest{RunId: ahead.ID()})
-	if err != nil || status.GetRun().GetLatestStep() != 23 {
-		t.Errorf("the service knows of %v, %v, want all 24 steps", status, err)
+	if err != nil || status.GetRun().GetLatestStep() != 239 {
+		t.Errorf("the service knows of %v, %v, want all 240 steps", status, err)
 	}
 	if _, err := ahead.Spectrum(t.Context(), 16); err != nil {
 		t.Error(err)
