@@ -129,10 +129,10 @@ func (c *Controller) cycleStep(o Observation) Decision {
 		Rate: s.Cycle.Rates[s.Position], Reason: ReasonPlanned, Scale: s.Cycle.Scale[s.Position],
 		CyclePosition: s.Position, CycleLength: len(s.Cycle.Rates), PredictedChange: math.NaN(),
 	}
-	if limit := max(1/s.Scales.Groups[0].Hi, s.Reach/math.Sqrt(o.GradientNormSquared)); !s.Proven && d.Rate > limit {
-		d.Rate, d.Guard, s.Shortened = limit, GuardTrustRegion, true
-	}
 	s.Position = (s.Position + 1) % len(s.Cycle.Rates)
+	if !s.Proven {
+		c.holdWithinReach(o, &d)
+	}
 	if s.Proven && s.Position > 0 {
 		d.Upcoming = s.Cycle.Rates[s.Position:min(s.Position+maxUpcoming, len(s.Cycle.Rates))]
 	}
@@ -146,9 +146,7 @@ func (c *Controller) startPass(loss float64) {
 // extendReach lets displacements grow with those that have done no harm: a step
 // is blind beyond the distance over which the loss was seen to follow the
 // spectrum. The curvature k/rate that the loss shows along the last step says
-// how far along it the loss would have broken even, 2/k times as far. Shortened
-// rates harm no cycle: a rate amplifies only curvatures above twice its
-// reciprocal, and a shorter one amplifies those less.
+// how far along it the loss would have broken even, 2/k times as far.
 func (c *Controller) extendReach(o Observation) {
 	last := c.s.Last
 	gain := last.Rate * last.NormSquared
@@ -157,6 +155,24 @@ func (c *Controller) extendReach(o Observation) {
 		growth = min(max(2/k, leastReachGrowth), mostReachGrowth)
 	}
 	c.s.Reach = max(c.s.Reach, growth*last.Rate*math.Sqrt(last.NormSquared))
+}
+
+// holdWithinReach shortens a rate that would go further than the reach. Going on
+// in a Chebyshev cycle would then let a later, longer step meet what the
+// shortened one has left undamped, so the pass starts again: what was served of
+// it amplifies no eigenvalue by more than the partial product that it stands for,
+// or not at all. MrGD repeats each rate so often that one shortened step leaves
+// little undamped.
+func (c *Controller) holdWithinReach(o Observation, d *Decision) {
+	s := &c.s
+	limit := max(1/s.Scales.Groups[0].Hi, s.Reach/math.Sqrt(o.GradientNormSquared))
+	if d.Rate <= limit {
+		return
+	}
+	d.Rate, d.Guard, s.Shortened = limit, GuardTrustRegion, true
+	if c.cfg.Policy == PolicyChebyshev {
+		s.Position = 0
+	}
 }
 
 // advanceUnobserved moves past rates that were taken ahead. After steps at rates

@@ -1394,8 +1394,8 @@ type EstimateSpectrumStart struct {
 	// float32 no scale flatter than about 1e-7 of the stiffest can be seen.
 	Format VectorFormat `protobuf:"varint,3,opt,name=format,proto3,enum=multirate.v1.VectorFormat" json:"format,omitempty"`
 	// Elements a chunk at most, 1 to 1,048,576, and no more than fit into the
-	// server's message limit (4 MiB by default). 0 means 262,144 (1 MiB of
-	// float32), or what fits.
+	// server's message limit (17 MiB by default; a client's own is often 4 MiB). 0
+	// means 262,144 (1 MiB of float32), or what fits.
 	ChunkElements int32 `protobuf:"varint,4,opt,name=chunk_elements,json=chunkElements,proto3" json:"chunk_elements,omitempty"`
 	// Seed of the random start vector. 0 is a seed like any other.
 	Seed          uint64 `protobuf:"varint,5,opt,name=seed,proto3" json:"seed,omitempty"`
