@@ -25,7 +25,9 @@ type border struct {
 	// the index of the Ritz value of pole i.
 	left, right []float64
 	kept        []int
-	u           float64 // the current gradient's coordinate along u
+	// u is the current gradient's coordinate along u, cross that of its
+	// coordinates in U, c: c'(U'Hu) + (u'HU)c.
+	u, cross float64
 }
 
 func (b *border) grow(n int) {
@@ -50,7 +52,7 @@ func (w *Window) prepareBorder() {
 	square := 1.0
 	y := s.block[:n]
 	for j, cj := range s.cols {
-		y[j] = (w.inner(b.row, cj) - w.inner(b.row, cj+1)) / (w.rates[cj] * norm * math.Sqrt(w.inner(cj, cj)))
+		y[j] = (w.inner(b.row, cj) - w.inner(b.row, cj+1)) / (w.rates[cj] * norm) * s.weight[j]
 	}
 	for i := range r {
 		b.p[i] = s.coef[i] / norm
@@ -103,6 +105,10 @@ func (w *Window) completeBorder() bool {
 	b.head.tip = tip / (b.rho * b.rho)
 	if !b.consistent(r) {
 		return false
+	}
+	b.cross = 0
+	for i := range r {
+		b.cross += (b.e[i] + b.right[i]) * s.coef[i]
 	}
 	s.toRitz(b.right)
 	return finite(b.head.tip)

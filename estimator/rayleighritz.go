@@ -22,10 +22,14 @@ const (
 	// rounding errors pose as enormous curvature. A secant is only a lower bound
 	// of the largest curvature, so that much below 3 it refuses true ones.
 	spuriousFactor = 3
+	// recency is the weight of a pair relative to the next younger one. The
+	// Hessian changes along the path, so where the window holds more pairs than
+	// T has consistent directions, the younger ones decide.
+	recency = 0.9
 	// gramFloor is the least eigenvalue of the normalised Gram matrix, relative
 	// to the largest, that float32 sketches resolve. Rounding perturbs the
 	// singular values of B, whose columns have unit length, by about 2^-24 times
-	// the square root of their number (Weyl), some 3e-7 for a window of 24; the
+	// the square root of their number (Weyl), some 3e-7 for a window of 32; the
 	// Gram matrix has their squares. Directions below a few times that are
 	// noise.
 	gramFloor = 1e-12
@@ -41,6 +45,12 @@ type Model struct {
 	Energy []float64
 	// Residual is the share outside the span.
 	Residual float64
+	// Curvature is g'Hg/|g|^2 of the part of the current gradient g in the span,
+	// straight from the projected Hessian. It should be the sum of Theta times
+	// Energy, and is far above it where the projection is so oblique that a
+	// small change of g would move its energy from flat Ritz vectors to stiff
+	// ones.
+	Curvature float64
 	// Secant is the largest |g_j - g_{j+1}|/(rate_j |g_j|) in the window, a
 	// lower bound on the largest curvature along the path.
 	Secant float64
@@ -55,6 +65,7 @@ type solver struct {
 	lapack lapackgonum.Implementation
 
 	cols   []int     // rows of the window that are columns of B
+	weight []float64 // factor that makes each a column: recency over length
 	rank   int       // numerical rank of B
 	v      []float64 // rank x n, right singular vectors of B as rows
 	sigma  []float64 // singular values of B, largest first
@@ -82,7 +93,7 @@ func (s *solver) grow(n int) {
 	n++ // room for the border
 	square := func() []float64 { return make([]float64, n*n) }
 	line := func() []float64 { return make([]float64, n) }
-	s.cols = make([]int, 0, n)
+	s.cols, s.weight = make([]int, 0, n), make([]float64, 0, n)
 	s.v, s.half, s.t, s.z, s.lu, s.block = square(), square(), square(), square(), square(), square()
 	s.sigma, s.wr, s.wi, s.coef = line(), line(), line(), line()
 	s.work, s.pivots, s.symmetric = make([]float64, 64*n), make([]int, n), make([]bool, 0, n)
@@ -91,7 +102,8 @@ func (s *solver) grow(n int) {
 }
 
 // Solve solves the sketched Rayleigh-Ritz problem (Nakatsukasa and Tropp, arXiv
-// 2111.00113): with B the normalised gradient sketches, Y = S H S^+ B from
+// 2111.00113): with B the normalised gradient sketches, young ones weighted
+// most, Y = S H S^+ B from
 // their differences and B = U Sigma V', the Ritz values are the eigenvalues of
 // T = U' Y V Sigma^-1, which is not symmetrised, since under a sketch the
 // projection is oblique. The model's slices are valid until the next call.
@@ -109,17 +121,28 @@ func (w *Window) Solve() Model {
 		return s.model
 	}
 	w.coordinates(last)
-	span := dot64(s.coef[:s.order], s.coef[:s.order])
+	span, curvature := dot64(s.coef[:s.order], s.coef[:s.order]), s.quadratic()
 	bordered := w.linked && w.completeBorder()
 	s.toRitz(s.coef)
 	if bordered && s.couple() {
 		s.borderedModel()
 		span += s.border.u * s.border.u
+		curvature += s.border.u * (s.border.cross + s.border.u*s.border.head.tip)
 	} else {
 		s.plainModel()
 	}
+	s.model.Curvature = curvature / w.inner(last, last)
 	s.model.settle(span / w.inner(last, last))
 	return s.model
+}
+
+// quadratic is c'Tc for the current gradient's coordinates c.
+func (s *solver) quadratic() float64 {
+	sum := 0.0
+	for i := range s.order {
+		sum += s.coef[i] * dot64(s.t[i*s.rank:i*s.rank+s.order], s.coef[:s.order])
+	}
+	return sum
 }
 
 // solvePairs solves for all complete pairs.
@@ -159,18 +182,26 @@ func (w *Window) largestSecant() float64 {
 	return largest
 }
 
-// columns picks the rows that are columns of B: those with a known successor.
+// columns picks the rows that are columns of B, those with a known successor,
+// and weights them.
 func (w *Window) columns() {
 	s := &w.solver
-	s.cols = s.cols[:0]
+	s.cols, s.weight = s.cols[:0], s.weight[:0]
 	for j := 0; j+1 < w.count; j++ {
 		if w.rates[j] > 0 && w.inner(j, j) > 0 {
 			s.cols = append(s.cols, j)
 		}
 	}
+	age := 1.0
+	for i := len(s.cols) - 1; i >= 0; i-- {
+		j := s.cols[i]
+		s.weight = append(s.weight, age/math.Sqrt(w.inner(j, j)))
+		age *= recency
+	}
+	slices.Reverse(s.weight)
 }
 
-// basis decomposes the normalised Gram matrix B'B = V Sigma^2 V' up to its
+// basis decomposes the weighted Gram matrix B'B = V Sigma^2 V' up to its
 // numerical rank.
 func (w *Window) basis() {
 	s := &w.solver
@@ -182,7 +213,7 @@ func (w *Window) basis() {
 	a := s.block[:n*n]
 	for i, ci := range s.cols {
 		for j, cj := range s.cols {
-			a[i*n+j] = w.inner(ci, cj) / math.Sqrt(w.inner(ci, ci)*w.inner(cj, cj))
+			a[i*n+j] = w.inner(ci, cj) * s.weight[i] * s.weight[j]
 		}
 	}
 	if !s.lapack.Dsyev(lapack.EVCompute, blas.Lower, n, a, n, s.sigma[:n], s.work, len(s.work)) {
@@ -206,7 +237,7 @@ func (w *Window) project() {
 	for j, cj := range s.cols {
 		y := s.coef[:n]
 		for i, ci := range s.cols {
-			y[i] = (w.inner(ci, cj) - w.inner(ci, cj+1)) / (w.rates[cj] * math.Sqrt(w.inner(ci, ci)*w.inner(cj, cj)))
+			y[i] = (w.inner(ci, cj) - w.inner(ci, cj+1)) / w.rates[cj] * s.weight[i] * s.weight[j]
 		}
 		for i := range s.rank {
 			s.half[i*n+j] = dot64(s.v[i*n:i*n+n], y)
@@ -281,7 +312,7 @@ func (w *Window) coordinates(row int) {
 	for i := range s.order {
 		sum := 0.0
 		for k, ck := range s.cols {
-			sum += s.v[i*n+k] * w.inner(ck, row) / math.Sqrt(w.inner(ck, ck))
+			sum += s.v[i*n+k] * w.inner(ck, row) * s.weight[k]
 		}
 		s.coef[i] = sum / s.sigma[i]
 	}
@@ -312,8 +343,8 @@ func (m *Model) settle(share float64) {
 		total += e
 	}
 	share = min(share, 1)
-	if !(total > 0) || math.IsInf(total, 0) || !(share >= 0) {
-		m.Theta, m.Energy = m.Theta[:0], m.Energy[:0]
+	if !(total > 0) || math.IsInf(total, 0) || !(share >= 0) || !finite(m.Curvature) {
+		m.Theta, m.Energy, m.Curvature = m.Theta[:0], m.Energy[:0], 0
 		return
 	}
 	for i := range m.Energy {

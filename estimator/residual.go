@@ -64,7 +64,7 @@ func (w *Window) residual(theta float64, x []float64) float64 {
 		growth := math.Sqrt(w.inner(ci+1, ci+1) / w.inner(ci, ci))
 		rounding += math.Abs(x[i]) * (math.Abs(theta) + (1+growth)/w.rates[ci])
 		for j, cj := range cols {
-			xij := x[i] * x[j] / math.Sqrt(w.inner(ci, ci)*w.inner(cj, cj))
+			xij := x[i] * x[j] * w.solver.weight[i] * w.solver.weight[j]
 			cross := w.inner(ci, cj) - w.inner(ci, cj+1)
 			next := w.inner(ci+1, cj) - w.inner(ci+1, cj+1)
 			bb += xij * w.inner(ci, cj)

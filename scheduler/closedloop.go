@@ -37,8 +37,12 @@ func (c *Controller) closedLoopStep(o Observation, linked bool, m estimator.Mode
 	s := &c.s
 	d := Decision{Reason: ReasonPlanned, Scale: -1, PredictedChange: math.NaN()}
 	rose := linked && c.judge(o)
+	grown := c.grown(o.Loss, s.Reference)
+	if !grown {
+		s.Recoveries = 0
+	}
 	switch {
-	case c.grown(o.Loss, s.Reference):
+	case grown:
 		c.recover(o, &d)
 	case c.cfg.Policy == PolicyConstant:
 		d.Rate = 1 / s.Stiffest
@@ -52,12 +56,16 @@ func (c *Controller) closedLoopStep(o Observation, linked bool, m estimator.Mode
 	return d
 }
 
-// recover answers a loss that has outgrown its bound: one safe step, half the
-// last displacement at most until predictions hold again, and a new plan from
-// where the loss stands now.
+// recover answers a loss that has outgrown its bound: safe steps, half the last
+// displacement at most until predictions hold again. What the loss regains is
+// no gain that a plan may spend, so the reference stays, unless a whole window of
+// safe steps has not brought the loss back.
 func (c *Controller) recover(o Observation, d *Decision) {
 	s := &c.s
-	s.Plan, s.Reference = nil, o.Loss
+	s.Plan = nil
+	if s.Recoveries++; s.Recoveries > c.cfg.Window {
+		s.Reference, s.Recoveries = o.Loss, 0
+	}
 	if length := s.Last.Rate * math.Sqrt(s.Last.NormSquared); length > 0 {
 		s.Radius = min(s.Radius, length/2)
 	}
@@ -96,7 +104,7 @@ func (c *Controller) admit(o Observation, m estimator.Model, d *Decision) {
 	}
 	d.Rate = s.Plan[0]
 	d.CyclePosition, d.CycleLength = s.PlanLength-len(s.Plan), s.PlanLength
-	if predictedChange(d.Rate, o.GradientNormSquared, m, s.Stiffest) > allowance*(s.Reference-o.Loss) {
+	if predictedChange(d.Rate, o.GradientNormSquared, m, s.Stiffest) > allowance*max(s.Reference-o.Loss, 0) {
 		d.Rate = min(d.Rate, dampingRate(m, s.Stiffest))
 		d.Reason, d.Guard = ReasonDamping, GuardPredictedLoss
 		if s.Damped++; s.Damped >= maxDamped*c.cfg.Window {
@@ -120,7 +128,10 @@ func (c *Controller) replan(o Observation, m estimator.Model) {
 	if len(s.Plan) == 0 {
 		s.Plan = []float64{1 / s.Stiffest}
 	}
-	s.PlanLength, s.Reference, s.Damped = len(s.Plan), o.Loss, 0
+	s.PlanLength, s.Damped = len(s.Plan), 0
+	if !(s.Reference < o.Loss) {
+		s.Reference = o.Loss
+	}
 }
 
 // modelPlan returns the rates that the policy makes of the model, none if it
@@ -156,7 +167,8 @@ func ritzRates(m estimator.Model) []float64 {
 }
 
 // dampingRate is the reciprocal of the curvature that carries most of the
-// predicted loss of a long step, the residual's being the stiffest known.
+// predicted loss of a long step, the residual's being the stiffest known, but
+// no longer than the step that the model predicts to gain most.
 func dampingRate(m estimator.Model, stiffest float64) float64 {
 	worst, rate := stiffest*m.Residual, 1/stiffest
 	for i, t := range m.Theta {
@@ -164,18 +176,26 @@ func dampingRate(m estimator.Model, stiffest float64) float64 {
 			worst, rate = e, 1/math.Abs(t)
 		}
 	}
-	return rate
+	return max(min(rate, 1/charge(m, stiffest)), 1/stiffest)
+}
+
+// charge is the curvature along the current gradient that the model is charged
+// with. Negative curvature counts like positive, and the residual like the
+// stiffest curvature known, so that it errs on the safe side. Of the two ways to
+// the span's share the larger counts: a single mistaken energy of a stiff Ritz
+// vector makes a long step raise the loss a thousandfold.
+func charge(m estimator.Model, stiffest float64) float64 {
+	sum := 0.0
+	for i, t := range m.Theta {
+		sum += math.Abs(t) * m.Energy[i]
+	}
+	return max(sum, m.Curvature) + stiffest*m.Residual
 }
 
 // predictedChange is the loss change that the model predicts for a step at the
-// given rate. Negative curvature is charged like positive, and the residual
-// like the stiffest curvature known, so that it errs on the safe side.
+// given rate.
 func predictedChange(rate, normSquared float64, m estimator.Model, stiffest float64) float64 {
-	sum := (-rate + rate*rate*stiffest/2) * m.Residual
-	for i, t := range m.Theta {
-		sum += (-rate + rate*rate*math.Abs(t)/2) * m.Energy[i]
-	}
-	return sum * normSquared
+	return (-rate + rate*rate*charge(m, stiffest)/2) * normSquared
 }
 
 // bound applies the guards that need no model.

@@ -15,7 +15,7 @@ type Config struct {
 	Policy Policy
 	// SketchDimension is d, the length of sketches. Zero: 251.
 	SketchDimension int
-	// Window is m, the number of gradient pairs kept, 4 to 64. Zero: 24.
+	// Window is m, the number of gradient pairs kept, 4 to 64. Zero: 32.
 	Window int
 	// LossLowerBound is a known lower bound of the loss, if HasLossBound.
 	LossLowerBound float64
@@ -43,7 +43,7 @@ func (c Config) withDefaults() Config {
 		c.SketchDimension = 251
 	}
 	if c.Window == 0 {
-		c.Window = 24
+		c.Window = 32
 	}
 	if c.MaxLossGrowth == 0 {
 		c.MaxLossGrowth = 2

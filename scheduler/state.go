@@ -31,8 +31,9 @@ type state struct {
 	Plan       []float64
 	PlanLength int
 	Reference  float64
-	// Damped counts the damping steps of the present plan.
-	Damped int
+	// Damped counts the damping steps of the present plan, Recoveries the safe
+	// steps since the loss outgrew its bound.
+	Damped, Recoveries int
 	// Radius is the trust region, the longest displacement admitted.
 	Radius float64
 
@@ -152,7 +153,7 @@ func UnmarshalController(data []byte) (*Controller, error) {
 
 func (s *state) validate() error {
 	switch {
-	case s.Step < 0 || s.PlanLength < len(s.Plan) || s.Damped < 0 || s.Revision < 0:
+	case s.Step < 0 || s.PlanLength < len(s.Plan) || s.Damped < 0 || s.Recoveries < 0 || s.Revision < 0:
 		return errors.New("counter out of range")
 	case !(s.Stiffest >= 0) || !(s.Longest >= 0) || !(s.Radius >= 0) || !(s.Before >= 0) || math.IsInf(s.Stiffest, 0) || math.IsInf(s.Longest, 0):
 		return errors.New("negative or undefined curvature, rate or radius")

@@ -50,7 +50,7 @@ type RunConfig struct {
 	FallbackLearningRate float64
 	// MaxLearningRate caps every rate. 0: no limit.
 	MaxLearningRate float64
-	// Window is the number of sketches that the service keeps, 4 to 64. 0: 24.
+	// Window is the number of sketches that the service keeps, 4 to 64. 0: 32.
 	Window int
 	// Labels are for the client's own use.
 	Labels map[string]string

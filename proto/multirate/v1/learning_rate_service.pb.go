@@ -2130,7 +2130,7 @@ func (x *SnapshotRunRequest) GetRunId() string {
 type SnapshotRunResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Opaque, versioned, checksummed bytes. About 5 bytes times window times
-	// sketch dimension, 31 KB by default.
+	// sketch dimension, 41 KB by default.
 	Snapshot []byte `protobuf:"bytes,1,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
 	// The latest step in it. Absent: before the first step.
 	LatestStep    *int64 `protobuf:"varint,2,opt,name=latest_step,json=latestStep,proto3,oneof" json:"latest_step,omitempty"`

@@ -313,7 +313,7 @@ type Run struct {
 	// No rate above this is ever returned, > 0. Absent: no limit.
 	MaxLearningRate *float64 `protobuf:"fixed64,15,opt,name=max_learning_rate,json=maxLearningRate,proto3,oneof" json:"max_learning_rate,omitempty"`
 	// Pairs of successive gradient sketches kept, 4 to 64. Each yields at most
-	// one Ritz value. Absent: 24.
+	// one Ritz value. Absent: 32.
 	Window *int32 `protobuf:"varint,16,opt,name=window,proto3,oneof" json:"window,omitempty"`
 	// Labels for the client's own use: at most 64, keys and values at most 256
 	// bytes of UTF-8.
