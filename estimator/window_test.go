@@ -66,6 +66,31 @@ func TestEnergiesAreThoseOfTheCurrentGradient(t *testing.T) {
 			t.Errorf("Energy[%d] = %v, want %v", i, m.Energy[i], want)
 		}
 	}
+	along := (4*g[0]*g[0] + g[1]*g[1] + 0.25*g[2]*g[2]) / norm
+	if math.Abs(m.Curvature-along) > 1e-3*along {
+		t.Errorf("Curvature = %v, want g'Hg/|g|^2 = %v", m.Curvature, along)
+	}
+}
+
+// With 16 pairs in three dimensions no Hessian fits both halves of a path along
+// which it grew by a fifth.
+func TestYoungPairsDecide(t *testing.T) {
+	w := NewWindow(16, 3)
+	g, rates := []float64{1, 1, 1}, []float64{0.15, 0.6, 0.05, 1.2, 0.15, 0.07, 0.5, 0.12}
+	descent(w, []float64{10, 1, 0.1}, g, rates)
+	grown := []float64{12, 1.2, 0.12}
+	row := make([]float32, 3)
+	for _, rate := range rates {
+		for i := range g {
+			g[i] -= rate * grown[i] * g[i]
+			row[i] = float32(g[i])
+		}
+		w.Push(row, rate)
+	}
+	m := w.Solve()
+	if !m.Known() || math.Abs(m.Theta[0]-12) > 0.5 {
+		t.Errorf("Theta = %v, want about 12", m.Theta)
+	}
 }
 
 func TestNegativeCurvatureIsKept(t *testing.T) {
@@ -199,7 +224,7 @@ func TestPrepareAndRestoreChangeNoBits(t *testing.T) {
 }
 
 func sameModel(a, b Model) bool {
-	if len(a.Theta) != len(b.Theta) || a.Residual != b.Residual || a.Secant != b.Secant {
+	if len(a.Theta) != len(b.Theta) || a.Residual != b.Residual || a.Secant != b.Secant || a.Curvature != b.Curvature {
 		return false
 	}
 	for i := range a.Theta {

@@ -63,11 +63,11 @@ func (c *Controller) closedLoopStep(o Observation, linked bool, m estimator.Mode
 func (c *Controller) recover(o Observation, d *Decision) {
 	s := &c.s
 	s.Plan = nil
+	if length := o.AppliedRate * math.Sqrt(s.Last.NormSquared); s.Recoveries == 0 && length > 0 {
+		s.Radius = min(s.Radius, length/2)
+	}
 	if s.Recoveries++; s.Recoveries > c.cfg.Window {
 		s.Reference, s.Recoveries = o.Loss, 0
-	}
-	if length := s.Last.Rate * math.Sqrt(s.Last.NormSquared); length > 0 {
-		s.Radius = min(s.Radius, length/2)
 	}
 	d.Rate, d.Reason = 1/s.Stiffest, ReasonRecovery
 }

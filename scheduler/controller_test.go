@@ -379,6 +379,51 @@ func TestNegativeCurvatureLimitsTheScalesServed(t *testing.T) {
 	}
 }
 
+// What the loss regains after a peak is no gain that a plan may spend.
+func TestAPeakIsNoGain(t *testing.T) {
+	tr := newTrainer(9, threeScales(6)...)
+	c := mustController(t, tr.config())
+	for range 60 {
+		tr.apply(mustObserve(t, c, tr.observe()).Rate)
+	}
+	before := c.s.Reference
+	mustObserve(t, c, tr.observe())
+	const blunder = 1e5 // far beyond 2/4
+	tr.apply(blunder)
+	for first := true; tr.loss() > 2*before; first = false {
+		o := tr.observe()
+		if first {
+			o.AppliedRate = blunder
+		}
+		if d := mustObserve(t, c, o); d.Reason != ReasonRecovery {
+			t.Fatalf("loss %v, limit %v: %+v", tr.loss(), 2*before, d)
+		} else {
+			tr.apply(d.Rate)
+		}
+		if c.s.Reference > before {
+			t.Fatalf("reference rose from %v to %v", before, c.s.Reference)
+		}
+	}
+}
+
+// Where safe steps don't bring the loss back, it stands at a new level.
+func TestALastingRiseIsAccepted(t *testing.T) {
+	tr := newTrainer(9, threeScales(6)...)
+	c := mustController(t, tr.config())
+	for range 20 {
+		tr.apply(mustObserve(t, c, tr.observe()).Rate)
+	}
+	for i := range c.Config().Window + 2 {
+		o := tr.observe()
+		o.Loss += 1e6
+		d := mustObserve(t, c, o)
+		if last := i == c.Config().Window+1; (d.Reason == ReasonRecovery) == last {
+			t.Errorf("step %d after the rise: %+v", i, d)
+		}
+		tr.apply(d.Rate)
+	}
+}
+
 // With the gradient gone for a step there is no displacement to shrink.
 func TestRecoveryNeverClosesTheTrustRegion(t *testing.T) {
 	tr := newTrainer(9, 1, 0.5)

@@ -30,7 +30,7 @@ func TestCreateRunFillsDefaultsIn(t *testing.T) {
 		BatchKind:     pb.BatchKind_BATCH_KIND_FULL,
 		Sketch:        &pb.SketchSpec{Dimension: 251},
 		MaxLossGrowth: proto.Float64(2),
-		Window:        proto.Int32(24),
+		Window:        proto.Int32(32),
 	})
 }
 
@@ -40,7 +40,7 @@ func TestCreateRunIsIdempotent(t *testing.T) {
 	c := start(t, Options{})
 	first := create(t, c, &pb.Run{RunId: "r", Dimension: 15, Labels: map[string]string{"a": "b"}})
 	newTrainer("r", threeScales(), 0).train(t, c, 2)
-	again := create(t, c, &pb.Run{RunId: "r", Dimension: 15, Labels: map[string]string{"a": "b"}, Window: proto.Int32(24)})
+	again := create(t, c, &pb.Run{RunId: "r", Dimension: 15, Labels: map[string]string{"a": "b"}, Window: proto.Int32(32)})
 	if again.GetLatestStep() != 1 || !again.CreateTime.AsTime().Equal(first.CreateTime.AsTime()) {
 		t.Errorf("created anew: %v", again)
 	}
