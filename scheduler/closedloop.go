@@ -22,7 +22,7 @@ const (
 	warmupGrowth = 10
 	// maxDamped is the number of damping steps, as a multiple of the window,
 	// after which a plan is given up.
-	maxDamped = 2
+	maxDamped = 1
 	// lossRounding is the relative rise of a loss that is put down to rounding.
 	lossRounding = 1e-9
 	// closedLoopCycle is the longest cycle that a closed loop plans: its model
