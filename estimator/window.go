@@ -109,6 +109,17 @@ func (w *Window) fillGramRow(i int) {
 
 func (w *Window) inner(i, j int) float64 { return w.gram[i*(w.pairs+1)+j] }
 
+// Cosine is the cosine of the angle between the newest two sketches, an estimate
+// of that between their gradients. False: they are not a pair, or one is zero.
+func (w *Window) Cosine() (float64, bool) {
+	if !w.linked {
+		return 0, false
+	}
+	now, last := w.count-1, w.count-2
+	squares := w.inner(now, now) * w.inner(last, last)
+	return w.inner(now, last) / math.Sqrt(squares), squares > 0
+}
+
 // Forget drops all sketches but the newest.
 func (w *Window) Forget() {
 	if w.count <= 1 {

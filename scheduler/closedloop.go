@@ -23,8 +23,6 @@ const (
 	// maxDamped is the number of damping steps, as a multiple of the window,
 	// after which a plan is given up.
 	maxDamped = 1
-	// lossRounding is the relative rise of a loss that is put down to rounding.
-	lossRounding = 1e-9
 	// closedLoopCycle is the longest cycle that a closed loop plans: its model
 	// is worth about a window of steps.
 	closedLoopCycle = 128
@@ -36,7 +34,9 @@ const (
 func (c *Controller) closedLoopStep(o Observation, linked bool, m estimator.Model) Decision {
 	s := &c.s
 	d := Decision{Reason: ReasonPlanned, Scale: -1, PredictedChange: math.NaN()}
-	rose := linked && c.judge(o)
+	change := c.lossChange(o, linked)
+	c.gain(o, change)
+	rose := c.judge(o, change)
 	grown := c.grown(o.Loss, s.Reference)
 	if !grown {
 		s.Recoveries = 0
@@ -67,22 +67,22 @@ func (c *Controller) recover(o Observation, d *Decision) {
 		s.Radius = min(s.Radius, length/2)
 	}
 	if s.Recoveries++; s.Recoveries > c.cfg.Window {
-		s.Reference, s.Recoveries = o.Loss, 0
+		s.Reference, s.Gain, s.Recoveries = o.Loss, 0, 0
 	}
 	d.Rate, d.Reason = 1/s.Stiffest, ReasonRecovery
 }
 
-// judge compares the loss with the prediction, moves the trust region and
-// reports whether the loss rose against it.
-func (c *Controller) judge(o Observation) bool {
+// judge compares the change of the loss, NaN if unknown, with the prediction,
+// moves the trust region and reports whether the loss rose against it.
+func (c *Controller) judge(o Observation, change float64) bool {
 	s := &c.s
 	if o.AppliedRate != s.Last.Rate || math.IsNaN(s.Last.Predicted) {
 		return false
 	}
-	change, predicted := o.Loss-s.Last.Loss, s.Last.Predicted
+	predicted := s.Last.Predicted
 	length := s.Last.Rate * math.Sqrt(s.Last.NormSquared)
 	switch {
-	case predicted < 0 && change > lossRounding*math.Abs(o.Loss):
+	case predicted < 0 && change > 0:
 		s.Radius = length / 2
 		if change > -predicted {
 			s.Radius = length / 4
@@ -104,7 +104,7 @@ func (c *Controller) admit(o Observation, m estimator.Model, d *Decision) {
 	}
 	d.Rate = s.Plan[0]
 	d.CyclePosition, d.CycleLength = s.PlanLength-len(s.Plan), s.PlanLength
-	if predictedChange(d.Rate, o.GradientNormSquared, m, s.Stiffest) > allowance*max(s.Reference-o.Loss, 0) {
+	if predictedChange(d.Rate, o.GradientNormSquared, m, s.Stiffest) > allowance*max(s.Gain, 0) {
 		d.Rate = min(d.Rate, dampingRate(m, s.Stiffest))
 		d.Reason, d.Guard = ReasonDamping, GuardPredictedLoss
 		if s.Damped++; s.Damped >= maxDamped*c.cfg.Window {
@@ -129,8 +129,8 @@ func (c *Controller) replan(o Observation, m estimator.Model) {
 		s.Plan = []float64{1 / s.Stiffest}
 	}
 	s.PlanLength, s.Damped = len(s.Plan), 0
-	if !(s.Reference < o.Loss) {
-		s.Reference = o.Loss
+	if math.IsNaN(s.Reference) || s.Gain >= 0 {
+		s.Reference, s.Gain = o.Loss, 0
 	}
 }
 

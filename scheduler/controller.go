@@ -250,7 +250,7 @@ func (c *Controller) lossLimit(began float64) float64 {
 }
 
 func (c *Controller) grown(loss, began float64) bool {
-	return loss > c.lossLimit(began)+lossRounding*math.Abs(loss)
+	return loss > c.lossLimit(began)+lossPrecision*math.Abs(loss)
 }
 
 // Spectrum returns the latest spectrum and its revision; the zero Spectrum when

@@ -114,7 +114,7 @@ func bestCycle(policy Policy, scales estimator.Scales) (Cycle, error) {
 func (c *Controller) cycleStep(o Observation) Decision {
 	s := &c.s
 	c.advanceUnobserved(o)
-	rose := o.Loss > s.CycleLoss+lossRounding*math.Abs(s.CycleLoss)
+	rose := o.Loss > s.CycleLoss+lossPrecision*math.Abs(s.CycleLoss)
 	if c.grown(o.Loss, s.CycleLoss) || rose && s.Position == 0 {
 		return c.refute(o)
 	}

@@ -26,7 +26,8 @@ func (c *Controller) scalarCurvature(o Observation) float64 {
 		return math.Sqrt(max(o.GradientNormSquared+last.NormSquared-2*o.GradientDotPrevious, 0)) / length
 	}
 	seen := math.Abs(math.Sqrt(o.GradientNormSquared)-math.Sqrt(last.NormSquared)) / length
-	if excess := o.Loss - last.Loss + o.AppliedRate*last.NormSquared; excess > 0 {
+	rounding := lossPrecision * math.Abs(o.Loss)
+	if excess := o.Loss - last.Loss + o.AppliedRate*last.NormSquared - rounding; excess > 0 {
 		seen = max(seen, 2*excess/(length*length))
 	}
 	return scalarSafety * seen

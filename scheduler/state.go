@@ -27,10 +27,10 @@ type state struct {
 	Longest float64
 
 	// Plan holds the rates of the closed loop that are still to be served, of
-	// PlanLength made when the loss was Reference.
-	Plan       []float64
-	PlanLength int
-	Reference  float64
+	// PlanLength made when the loss was Reference, Gain above the present one.
+	Plan            []float64
+	PlanLength      int
+	Reference, Gain float64
 	// Damped counts the damping steps of the present plan, Recoveries the safe
 	// steps since the loss outgrew its bound.
 	Damped, Recoveries int
@@ -73,7 +73,7 @@ func newState() state {
 	return state{First: nan, Least: nan, Radius: math.Inf(1), CycleLoss: nan, Reference: nan}
 }
 
-const stateVersion = 1
+const stateVersion = 2
 
 // stored is the binary form of a controller.
 type stored struct {

@@ -1,0 +1,79 @@
+package scheduler
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+// A float32 mean over many samples, far above its fall, hides what each step
+// gains; the schedule must not suffer from it.
+func TestRoundedLossesDoNotStallTheSchedule(t *testing.T) {
+	exact := func(loss float64) float64 { return loss }
+	random := rand.New(rand.NewPCG(1, 2))
+	rounded := func(loss float64) float64 { return float64(float32(loss * (1 + 2e-7*random.NormFloat64()))) }
+	const budget = 3000
+	for _, tier := range []struct {
+		name               string
+		sketches, products bool
+		lambda             []float64
+	}{
+		{"sketches", true, false, threeScales(30)},
+		{"inner products", false, true, []float64{1, 0.5, 0.1, 0.02}},
+		{"norms alone", false, false, []float64{1, 0.5, 0.1, 0.02}},
+	} {
+		t.Run(tier.name, func(t *testing.T) {
+			count := func(round func(float64) float64) int {
+				tr := newTrainer(3, tier.lambda...)
+				tr.sketches, tr.products = tier.sketches, tier.products
+				cfg := tr.config()
+				cfg.HasLossBound = false
+				c := mustController(t, cfg)
+				first := tr.loss()
+				offset := 100 * first
+				for n := range budget {
+					if tr.loss() < 1e-9*first {
+						return n
+					}
+					o := tr.observe()
+					o.Loss = round(offset + o.Loss)
+					tr.apply(mustObserve(t, c, o).Rate)
+				}
+				return budget
+			}
+			want, got := count(exact), count(rounded)
+			if want == budget || got > 2*want {
+				t.Errorf("%d steps with exact losses, %d with rounded ones", want, got)
+			}
+		})
+	}
+}
+
+func TestLossChange(t *testing.T) {
+	tests := []struct {
+		name        string
+		before, now float64
+		norm, inner float64 // |g|^2 before, <g, g'>; the step has rate 1
+		want        float64
+	}{
+		{"beyond the losses' precision they decide", 1, 0.9, 1e-3, 0, -0.1 + 1e-6*0.9},
+		{"within it the gradients do", 1, 1 + 5e-8, 1e-8, 0, -0.5e-8},
+		{"gradients that agree too well don't promise more than the losses allow", 1, 1, 1, 1, -1e-6},
+		{"a rise that the gradients show", 1, 1, 1e-8, -2e-8, 0.5e-8},
+		{"no inner product", 1, 1.25, 1, math.NaN(), 0.25},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := mustController(t, Config{})
+			c.s.Started = true
+			c.s.Last = step{Rate: 1, Loss: tt.before, NormSquared: tt.norm}
+			o := Observation{Loss: tt.now, AppliedRate: 1, GradientNormSquared: tt.norm, GradientDotPrevious: tt.inner}
+			if got := c.lossChange(o, true); math.Abs(got-tt.want) > 1e-12 {
+				t.Errorf("%v, want %v", got, tt.want)
+			}
+			if got := c.lossChange(o, false); !math.IsNaN(got) {
+				t.Errorf("unlinked: %v, want NaN", got)
+			}
+		})
+	}
+}
