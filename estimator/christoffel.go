@@ -33,16 +33,17 @@ type christoffel struct {
 }
 
 // newChristoffel makes the function from Ritz values sorted downwards. Values
-// no more than merge apart count as one. Those of weight zero belong to other
-// start vectors and are left out. With quadrature the residual bounds are taken
-// to be those of one Lanczos run, and give q_k.
-func newChristoffel(ritz []RitzValue, merge float64, quadrature bool) christoffel {
+// no more than their rounding error apart count as one. Those of weight zero
+// belong to other start vectors and are left out. With quadrature the residual
+// bounds are taken to be those of one Lanczos run, and give q_k; if all are
+// rounding the run is complete, and there is no mass beside the nodes.
+func newChristoffel(ritz []RitzValue, rounding float64, quadrature bool) christoffel {
 	var points []RitzValue
 	for _, r := range ritz {
 		n := len(points)
 		switch {
 		case !(r.Weight > 0):
-		case n > 0 && points[n-1].Value-r.Value <= merge:
+		case n > 0 && points[n-1].Value-r.Value <= rounding:
 			points[n-1].Weight += r.Weight
 			points[n-1].Bound = max(points[n-1].Bound, r.Bound)
 		default:
@@ -69,6 +70,9 @@ func newChristoffel(ritz []RitzValue, merge float64, quadrature bool) christoffe
 			widest = r.Bound
 			c.logNorm = math.Log(r.Bound) + logScale
 		}
+	}
+	if quadrature && widest <= rounding {
+		c.logNorm = math.Inf(-1)
 	}
 	return c
 }

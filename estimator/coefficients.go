@@ -7,9 +7,9 @@ import "fmt"
 // off-diagonal, k-1 numbers >= 0, or k with the last residual norm behind them.
 // dim >= 0 is the number of parameters, 0 when unknown.
 //
-// With k betas, bounds are residual norms. With k-1 the missing beta_k is taken
-// to be the largest |Ritz value|, which bounds it as soon as that has converged:
-// beta_k <= |H v_k| <= |H|.
+// With k betas, bounds are residual norms. With k-1 the missing beta_k is 0 where
+// k = dim, and otherwise taken to be the largest |Ritz value|, which bounds it as
+// soon as that has converged: beta_k <= |H v_k| <= |H|.
 //
 // It takes of the order of k^2 operations.
 func FromCoefficients(alpha, beta []float64, dim int64) (Spectrum, error) {
@@ -38,8 +38,11 @@ func FromCoefficients(alpha, beta []float64, dim int64) (Spectrum, error) {
 		return Spectrum{}, fmt.Errorf("estimator: %w", err)
 	}
 	residual := maxAbs(e.values)
-	if len(beta) == k {
+	switch {
+	case len(beta) == k:
 		residual = beta[k-1]
+	case int64(k) == dim:
+		residual = 0
 	}
 	s := Spectrum{Source: SourceCoefficients, Dimension: dim, Products: k, Ritz: make([]RitzValue, k)}
 	for i, v := range e.values {

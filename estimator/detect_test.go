@@ -369,3 +369,34 @@ func TestDetectScalesOfWindow(t *testing.T) {
 		}
 	}
 }
+
+// A complete run knows every eigenvalue, so the edges are those of the groups.
+func TestDetectScalesOfACompleteRunAreExact(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(r, "seed"), 5))
+		n := rapid.IntRange(2, 12).Draw(r, "members")
+		d := gapped(rng, scale{1, 3, n}, scale{1e-3, 2e-3, n})
+		got := DetectScales(lanczos(t, diagonalOperator(d), len(d), len(d), 1).Spectrum())
+		want := []Scale{{Lo: 1, Hi: 3}, {Lo: 1e-3, Hi: 2e-3}}
+		if len(got.Groups) != len(want) {
+			r.Fatalf("scales %+v, want %+v", got.Groups, want)
+		}
+		for i, g := range got.Groups {
+			// An eigenvalue errs by rounding of the largest.
+			if tol := 1e-12; math.Abs(g.Lo-want[i].Lo) > tol || math.Abs(g.Hi-want[i].Hi) > tol {
+				r.Errorf("scale %d is [%v, %v], want [%v, %v]", i, g.Lo, g.Hi, want[i].Lo, want[i].Hi)
+			}
+		}
+	})
+}
+
+func TestCompleteCoefficientsNeedNoLastBeta(t *testing.T) {
+	s, err := FromCoefficients([]float64{3, 3}, []float64{1}, 2) // eigenvalues 4 and 2
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := DetectScales(s)
+	if len(got.Groups) != 1 || math.Abs(got.Groups[0].Lo-2) > 1e-12 || math.Abs(got.Groups[0].Hi-4) > 1e-12 {
+		t.Errorf("scales %+v, want [2, 4]", got.Groups)
+	}
+}

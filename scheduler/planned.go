@@ -22,9 +22,9 @@ const (
 // maxUpcoming is the number of rates handed out ahead.
 const maxUpcoming = 64
 
-// ErrSpectrum means that a spectrum can't be planned for: it holds no positive
+// ErrSpectrum means that a spectrum can't be planned for: it resolves no positive
 // curvature.
-var ErrSpectrum = errors.New("spectrum has no positive curvature")
+var ErrSpectrum = errors.New("spectrum resolves no positive curvature")
 
 // Plan is a spectrum from Hessian-vector products with the cycle made for it.
 type Plan struct {
@@ -34,8 +34,8 @@ type Plan struct {
 }
 
 // NewPlan plans a run's cycle for a spectrum. It may take a tenth of a second,
-// which is why it is apart from [Controller.Adopt]. The spectrum must show
-// positive curvature; see [ErrSpectrum].
+// which is why it is apart from [Controller.Adopt]. The spectrum must
+// resolve positive curvature; see [ErrSpectrum].
 func NewPlan(cfg Config, spectrum estimator.Spectrum) (Plan, error) {
 	scales := estimator.DetectScales(spectrum)
 	if len(scales.Groups) == 0 {
