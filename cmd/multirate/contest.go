@@ -128,7 +128,7 @@ func compare(ctx context.Context, contests []*contest, rivals []rival, p *progre
 // infinite, so that the remaining runs end at their first gradient.
 func (c *contest) best(ctx context.Context, r rival, p *progress) theirs {
 	began, tried := time.Now(), 0
-	problem := interruptible{Problem: c.Problem, ctx: ctx}
+	problem := baseline.Interruptible(ctx, c.Problem)
 	best, all := baseline.Best(r.Method, problem, c.Reached, c.Budget, func(one baseline.Result) {
 		tried++
 		p.status(func() string {

@@ -19,6 +19,7 @@ type Group struct {
 // x0_i = N(0,1)/sqrt(lambda_i).
 type Quadratic struct {
 	name   string
+	scales []Group
 	lambda []float64
 	start  []float64
 }
@@ -34,7 +35,7 @@ var (
 // with Count >= 2 where Low < High so that both ends are taken.
 func NewQuadratic(name string, seed uint64, groups ...Group) *Quadratic {
 	random := rand.New(rand.NewPCG(seed, 77))
-	q := &Quadratic{name: fmt.Sprintf("%s, seed %d", name, seed)}
+	q := &Quadratic{name: fmt.Sprintf("%s, seed %d", name, seed), scales: slices.Clone(groups)}
 	for _, g := range groups {
 		if !(g.Low > 0 && g.Low <= g.High) || g.Count < 1 || (g.Low < g.High && g.Count < 2) {
 			panic(fmt.Sprintf("problems: bad group %+v", g))
@@ -106,11 +107,15 @@ func PowerLaw(seed uint64, size int) *Quadratic {
 		q.lambda = append(q.lambda, root*root)
 		q.start = append(q.start, random.NormFloat64()/root)
 	}
+	q.scales = []Group{{Low: q.lambda[len(q.lambda)-1], High: 1, Count: len(q.lambda)}}
 	return q
 }
 
 // Eigenvalues returns a copy of the Hessian's D eigenvalues, in coordinate order.
 func (q *Quadratic) Eigenvalues() []float64 { return slices.Clone(q.lambda) }
+
+// Scales returns a copy of the groups that the eigenvalues were drawn from.
+func (q *Quadratic) Scales() []Group { return slices.Clone(q.scales) }
 
 // Name says which spectrum this is, with its seed.
 func (q *Quadratic) Name() string { return q.name }

@@ -8,7 +8,7 @@ import (
 
 // Rosenbrock is the chained function, the sum over i of
 // 100 (x_{i+1} - x_i^2)^2 + (1 - x_i)^2, in the variables z = x/c. It is not
-// convex; its minimum is 0 at x = 1. It starts at x uniform in [-0.5, 0.5], away
+// convex; its minimum is 0 at x = 1. It starts at x uniform in [0, 1], away
 // from the function's other local minimum, near x_1 = -1.
 type Rosenbrock struct {
 	name   string
@@ -32,7 +32,7 @@ func NewScaledRosenbrock(name string, seed uint64, scales ...float64) *Rosenbroc
 	random := rand.New(rand.NewPCG(seed, 34))
 	p := &Rosenbrock{name: fmt.Sprintf("%s, seed %d", name, seed), scales: scales}
 	for _, c := range scales {
-		p.start = append(p.start, (random.Float64()-0.5)/c)
+		p.start = append(p.start, random.Float64()/c)
 	}
 	return p
 }

@@ -57,6 +57,9 @@ func (p *Rotated) Dim() int { return p.plain.Dim() }
 // Eigenvalues returns a copy of the Hessian's D eigenvalues.
 func (p *Rotated) Eigenvalues() []float64 { return p.plain.Eigenvalues() }
 
+// Scales returns a copy of the groups that the eigenvalues were drawn from.
+func (p *Rotated) Scales() []Group { return p.plain.Scales() }
+
 // Start returns a fresh copy of x0.
 func (p *Rotated) Start() []float64 { return slices.Clone(p.start) }
 
