@@ -87,6 +87,10 @@ func allBars() []bar {
 	var all []bar
 	all = append(all, quadraticBars()...)
 	all = append(all, lossBars()...)
+	all = append(all, contestBars()...)
+	all = append(all, randomBars()...)
+	all = append(all, wrongSpectrumBars()...)
+	all = append(all, planningBars()...)
 	all = append(all, commandBars()...)
 	return all
 }

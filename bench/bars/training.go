@@ -2,19 +2,15 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"math"
-	"os"
-	"path/filepath"
 	"slices"
 
+	"multirate/bench/service"
+	"multirate/bench/suite"
 	multirate "multirate/clients/go"
 	"multirate/examples/problems"
 	"multirate/examples/trainer"
-	"multirate/server"
 )
 
 // bench is a server on a unix socket and a client of it.
@@ -24,6 +20,7 @@ type bench struct {
 	first  uint64
 	stop   func() error
 	done   map[string][]outcome // training runs that several bars share
+	rows   map[string]suite.Row // and those of the suite
 }
 
 // outcome is one training run.
@@ -34,31 +31,14 @@ type outcome struct {
 }
 
 func newBench(ctx context.Context, seeds int, first uint64) (*bench, error) {
-	dir, err := os.MkdirTemp("", "bars")
+	client, stop, err := service.Start(ctx)
 	if err != nil {
 		return nil, err
 	}
-	target := "unix://" + filepath.Join(dir, "multirate.sock")
-	listener, err := server.Listen(target)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	served := make(chan error, 1)
-	go func() {
-		quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
-		served <- server.Serve(ctx, server.Options{Logger: quiet}, listener)
-	}()
-	client, err := multirate.Dial(ctx, target)
-	if err != nil {
-		cancel()
-		return nil, err
-	}
-	return &bench{client: client, seeds: seeds, first: first, done: map[string][]outcome{}, stop: func() error {
-		err := client.Close()
-		cancel()
-		return errors.Join(err, <-served, os.RemoveAll(dir))
-	}}, nil
+	return &bench{
+		client: client, seeds: seeds, first: first, stop: stop,
+		done: map[string][]outcome{}, rows: map[string]suite.Row{},
+	}, nil
 }
 
 // task is a problem, by seed, with the loss to reach and how to train for it.

@@ -21,6 +21,21 @@ func Adam() Method {
 	}
 }
 
+// AdamW is [Adam] with the decoupled weight decay of Loshchilov and Hutter (arXiv
+// 1711.05101), x <- x - Rate (step + Decay x). Decay is 1e-6, 1e-4
+// or 1e-2. It moves the minimum; a target below the new one is out of reach.
+func AdamW() Method {
+	decays := []float64{1e-6, 1e-4, 1e-2}
+	return Method{
+		Name: "AdamW",
+		Grid: func(p problems.Problem) []Axis {
+			decay := Axis{Last: 2, Most: 2, Set: func(s *Setting, k int) { s.Decay = decays[k] }}
+			return append(Adam().Grid(p), decay)
+		},
+		iterate: adam,
+	}
+}
+
 func adam(r *run, s Setting) {
 	const decay1, decay2, epsilon = 0.9, 0.999, 1e-8
 	x, g := r.start()
@@ -35,7 +50,7 @@ func adam(r *run, s Setting) {
 		for i, v := range g {
 			first[i] = decay1*first[i] + (1-decay1)*v
 			second[i] = decay2*second[i] + (1-decay2)*v*v
-			x[i] -= s.Rate * (first[i] / (1 - power1)) / (math.Sqrt(second[i]/(1-power2)) + epsilon)
+			x[i] -= s.Rate * ((first[i]/(1-power1))/(math.Sqrt(second[i]/(1-power2))+epsilon) + s.Decay*x[i])
 		}
 	}
 }

@@ -99,3 +99,10 @@ func extend(axes []Axis, winner []int, diverged bool) bool {
 }
 
 func key(at []int) string { return fmt.Sprint(at) }
+
+// factorAxis holds 10^(k/4), a decade to either side of 1.
+func factorAxis() Axis {
+	return Axis{First: -4, Last: 4, Least: -16, Most: 16, Margin: 2, Set: func(s *Setting, k int) {
+		s.Rate = math.Pow(10, float64(k)/4)
+	}}
+}

@@ -11,12 +11,16 @@ import (
 // Setting holds what a method leaves open. Each method reads only the fields
 // that its documentation names.
 type Setting struct {
-	// Rate is the learning rate; for Barzilai-Borwein the first step alone.
+	// Rate is the learning rate; for Barzilai-Borwein and LMSD the first step
+	// alone, for Polyak and Prodigy a factor of the method's own rate.
 	Rate float64
 	// Momentum lies in [0, 1).
 	Momentum float64
-	// Memory is the number of pairs (L-BFGS) or of losses (Barzilai-Borwein).
+	// Memory is the number of pairs (L-BFGS), of gradients (LMSD) or of losses
+	// (Barzilai-Borwein).
 	Memory int
+	// Decay is AdamW's weight decay per unit of rate.
+	Decay float64
 	// Short chooses the shorter of the two Barzilai-Borwein steps.
 	Short bool
 }
@@ -32,6 +36,9 @@ func (s Setting) String() string {
 	}
 	if s.Memory != 0 {
 		parts = append(parts, fmt.Sprintf("memory %d", s.Memory))
+	}
+	if s.Decay != 0 {
+		parts = append(parts, fmt.Sprintf("decay %g", s.Decay))
 	}
 	if s.Short {
 		parts = append(parts, "short steps")
@@ -65,6 +72,7 @@ func (m Method) Run(p problems.Problem, s Setting, target Target, budget int) Re
 func Methods() []Method {
 	return []Method{
 		GradientDescent(), HeavyBall(), Nesterov(), NesterovRestart(),
-		Adam(), BarzilaiBorwein(), LBFGS(),
+		Adam(), AdamW(), ScheduleFree(), ScheduleFreeAdam(), Prodigy(), Polyak(),
+		BarzilaiBorwein(), LMSD(), LBFGS(),
 	}
 }

@@ -10,11 +10,11 @@ import (
 // column is what the picture shows of a contest. The upper panels are of the
 // first training.
 func (c *contest) column() picture.Column {
-	column := picture.Column{Title: c.title, Measure: c.goal.measure(), Target: c.goal.value}
+	column := picture.Column{Title: c.Title, Measure: c.Goal.Measure(), Target: c.Goal.Value}
 	for i, o := range c.ours {
 		if i == 0 {
 			column.Run, column.Steps, column.Spectra = o.variant, o.record.steps, o.record.spectra
-			column.First, column.Last = o.eigenvalues(c.problem)
+			column.First, column.Last = o.eigenvalues(c.Problem)
 		}
 		column.Curves = append(column.Curves, picture.Curve{
 			Name: o.name, Ours: true, Reached: o.result.Reached, Points: o.record.curve,
@@ -23,7 +23,7 @@ func (c *contest) column() picture.Column {
 	for _, t := range c.theirs {
 		curve := picture.Curve{Name: t.label, Reached: t.Reached}
 		for _, p := range t.Curve {
-			curve.Points = append(curve.Points, picture.Point{Gradients: p.Gradients, Value: c.value(p.Loss)})
+			curve.Points = append(curve.Points, picture.Point{Gradients: p.Gradients, Value: c.Value(p.Loss)})
 		}
 		column.Curves = append(column.Curves, curve)
 	}

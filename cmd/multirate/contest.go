@@ -10,13 +10,14 @@ import (
 
 	"multirate/bench/baseline"
 	multirate "multirate/clients/go"
+	"multirate/examples/problems"
 	"multirate/examples/trainer"
 )
 
 // contest is one problem, solved by multirate and by the methods that it is
 // compared with.
 type contest struct {
-	task
+	problems.Task
 	ours   []ours
 	theirs []theirs
 }
@@ -43,26 +44,26 @@ type theirs struct {
 // train runs the reference trainer with live progress.
 func (c *contest) train(ctx context.Context, client *multirate.Client, config trainer.Config, p *progress) error {
 	variant := variantName(config)
-	o := ours{name: "multirate, " + variant, variant: variant, record: record{ctx: ctx, task: c.task}}
-	config.Target = c.target()
+	o := ours{name: "multirate, " + variant, variant: variant, record: record{ctx: ctx, task: c.Task}}
+	config.Target = c.Reached
 	config.OnStep = func(s trainer.Step) {
 		o.record.add(s)
 		p.status(func() string {
-			return fmt.Sprintf("%s  step %s  %s %.1e  rate %.1e  %s  %s", c.name, grouped(s.Step),
-				strings.Fields(c.goal.measure())[0], c.value(s.Loss), s.LearningRate,
+			return fmt.Sprintf("%s  step %s  %s %.1e  rate %.1e  %s  %s", c.Name, grouped(s.Step),
+				strings.Fields(c.Goal.Measure())[0], c.Value(s.Loss), s.LearningRate,
 				scaleText(s.Scale, s.Scales), enumName(s.Reason, "REASON_"))
 		})
 	}
 	began := time.Now()
 	var err error
-	o.result, err = trainer.Train(ctx, client, c.problem, config)
+	o.result, err = trainer.Train(ctx, client, c.Problem, config)
 	o.took = time.Since(began)
 	if err != nil {
 		return err
 	}
 	o.record.end(o.result)
-	p.say("%s, %s: %s of %.2e after %s gradients", c.name, variant,
-		c.goal.measure(), c.value(o.result.Loss), grouped(o.result.Gradients))
+	p.say("%s, %s: %s of %.2e after %s gradients", c.Name, variant,
+		c.Goal.Measure(), c.Value(o.result.Loss), grouped(o.result.Gradients))
 	c.ours = append(c.ours, o)
 	return nil
 }
@@ -127,16 +128,16 @@ func compare(ctx context.Context, contests []*contest, rivals []rival, p *progre
 // infinite, so that the remaining runs end at their first gradient.
 func (c *contest) best(ctx context.Context, r rival, p *progress) theirs {
 	began, tried := time.Now(), 0
-	problem := interruptible{Problem: c.problem, ctx: ctx}
-	best, all := baseline.Best(r.Method, problem, c.target(), c.budget, func(one baseline.Result) {
+	problem := baseline.Interruptible(ctx, c.Problem)
+	best, all := baseline.Best(r.Method, problem, c.Reached, c.Budget, func(one baseline.Result) {
 		tried++
 		p.status(func() string {
-			return fmt.Sprintf("%s  %s  %d settings tried  %s: %s", c.name, r.Name, tried, one.Setting, one.End)
+			return fmt.Sprintf("%s  %s  %d settings tried  %s: %s", c.Name, r.Name, tried, one.Setting, one.End)
 		})
 	})
 	if ctx.Err() == nil {
-		p.say("%s, %s: best of %d is %s, %s of %.2e after %s gradients", c.name, r.Name, len(all),
-			best.Setting, c.goal.measure(), c.value(best.Final), grouped(best.Gradients))
+		p.say("%s, %s: best of %d is %s, %s of %.2e after %s gradients", c.Name, r.Name, len(all),
+			best.Setting, c.Goal.Measure(), c.Value(best.Final), grouped(best.Gradients))
 	}
 	return theirs{Result: best, label: r.label, tried: len(all), took: time.Since(began)}
 }

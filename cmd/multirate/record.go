@@ -6,13 +6,14 @@ import (
 
 	multirate "multirate/clients/go"
 	"multirate/cmd/multirate/internal/picture"
+	"multirate/examples/problems"
 	"multirate/examples/trainer"
 )
 
 // record keeps of a training what the picture shows.
 type record struct {
 	ctx  context.Context
-	task task
+	task problems.Task
 
 	steps   []picture.Step
 	curve   []picture.Point
@@ -28,7 +29,7 @@ const spectrumPause = 1.15
 func (r *record) add(s trainer.Step) {
 	step := len(r.steps)
 	r.steps = append(r.steps, picture.Step{Gradients: s.Gradients, Rate: s.LearningRate, Reason: enumName(s.Reason, "REASON_")})
-	r.curve = append(r.curve, picture.Point{Gradients: s.Gradients, Value: r.task.value(s.Loss)})
+	r.curve = append(r.curve, picture.Point{Gradients: s.Gradients, Value: r.task.Value(s.Loss)})
 	if step < r.nextSpectrum || s.SpectrumRevision == 0 {
 		return
 	}
@@ -40,7 +41,7 @@ func (r *record) add(s trainer.Step) {
 }
 
 func (r *record) end(result trainer.Result) {
-	r.curve = append(r.curve, picture.Point{Gradients: result.Gradients, Value: r.task.value(result.Loss)})
+	r.curve = append(r.curve, picture.Point{Gradients: result.Gradients, Value: r.task.Value(result.Loss)})
 }
 
 func pictured(gradients int, s *multirate.Spectrum) picture.Spectrum {

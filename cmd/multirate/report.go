@@ -11,8 +11,8 @@ import (
 func reportText(contests []*contest) string {
 	var b strings.Builder
 	for _, c := range contests {
-		rows := append([][]string{{"", "", "gradients", c.goal.measure(), "peak loss", "time", "setting"}}, c.rows()...)
-		fmt.Fprintf(&b, "\n%s: %s parameters, to %s\n\n%s", c.title, grouped(c.problem.Dim()), c.goal, table("llrrrrl", rows))
+		rows := append([][]string{{"", "", "gradients", c.Goal.Measure(), "peak loss", "time", "setting"}}, c.rows()...)
+		fmt.Fprintf(&b, "\n%s: %s parameters, to %s\n\n%s", c.Title, grouped(c.Problem.Dim()), c.Goal, table("llrrrrl", rows))
 		if verdicts := c.verdicts(); len(verdicts) > 0 {
 			fmt.Fprintf(&b, "\n   %s\n", strings.Join(verdicts, "\n   "))
 		}
@@ -22,14 +22,14 @@ func reportText(contests []*contest) string {
 
 // rows are a contest's lines, multirate's first.
 func (c *contest) rows() (rows [][]string) {
-	bound := c.problem.LowerBound()
+	bound := c.Problem.LowerBound()
 	for _, o := range c.ours {
 		setting := "none"
 		if n := o.result.Products; n > 0 {
 			setting = fmt.Sprintf("none; %s Hessian-vector products, counted as %s", grouped(n), grouped(2*n))
 		}
 		rows = append(rows, c.row(o.name, o.result.Reached, o.result.Gradients, o.result.Loss,
-			(o.result.Peak-bound)/(c.first-bound), o.took, setting))
+			(o.result.Peak-bound)/(c.First-bound), o.took, setting))
 	}
 	for _, t := range c.theirs {
 		rows = append(rows, c.row(t.label, t.Reached, t.Gradients, t.Final, t.Peak, t.took,
@@ -41,9 +41,9 @@ func (c *contest) rows() (rows [][]string) {
 func (c *contest) row(name string, reached bool, gradients int, loss, peak float64, took time.Duration, setting string) []string {
 	count := grouped(gradients)
 	if !reached {
-		count = "> " + grouped(max(gradients, c.budget))
+		count = "> " + grouped(max(gradients, c.Budget))
 	}
-	return []string{"", name, count, fmt.Sprintf("%.1e", c.value(loss)), fmt.Sprintf("%.2f", peak),
+	return []string{"", name, count, fmt.Sprintf("%.1e", c.Value(loss)), fmt.Sprintf("%.2f", peak),
 		fmt.Sprintf("%.1f s", took.Seconds()), setting}
 }
 
@@ -67,7 +67,7 @@ func (c *contest) verdicts() (lines []string) {
 		case !o.result.Reached:
 			verdict = fmt.Sprintf("did not get there; %s did", name)
 		case name == "":
-			verdict = fmt.Sprintf("the others need more than %.1f times as many gradients", float64(c.budget)/float64(o.result.Gradients))
+			verdict = fmt.Sprintf("the others need more than %.1f times as many gradients", float64(c.Budget)/float64(o.result.Gradients))
 		case times >= 1:
 			verdict = fmt.Sprintf("%s needs %.1f times as many gradients", name, times)
 		default:

@@ -10,30 +10,13 @@ import (
 	"testing"
 
 	"multirate/bench/baseline"
+	"multirate/examples/problems"
 	"multirate/examples/trainer"
 )
 
-func TestEveryProblemCanBeTrained(t *testing.T) {
-	for _, e := range entries {
-		t.Run(e.name, func(t *testing.T) {
-			task, err := newTask(e, 1)
-			if err != nil {
-				t.Fatal(err)
-			}
-			target := task.target()
-			if target(task.first) {
-				t.Error("target met at the start")
-			}
-			if e.goal.excess && (!target(task.least) || task.value(task.first) != 1 || task.value(task.least) != 0) {
-				t.Errorf("excess %g at the start and %g at the minimum, want 1 and 0", task.value(task.first), task.value(task.least))
-			}
-		})
-	}
-}
-
 // contestOf is a contest with results made up, 0 for not reached.
 func contestOf(ours1, ours2, theirs1, theirs2 int) *contest {
-	c := &contest{task: task{entry: entry{title: "tea", goal: goal{true, 1e-4}, budget: 20000}, first: 1}}
+	c := &contest{Task: problems.Task{Entry: problems.Entry{Title: "tea", Goal: problems.Goal{Excess: true, Value: 1e-4}, Budget: 20000}, First: 1}}
 	for name, n := range map[string]int{"a": ours1, "b": ours2} {
 		c.ours = append(c.ours, ours{name: name, result: trainer.Result{Reached: n > 0, Gradients: n}})
 	}
@@ -68,7 +51,7 @@ func TestVerdictsTellWinsAndLosses(t *testing.T) {
 func TestRowsSayWhatWasNotReached(t *testing.T) {
 	c := contestOf(0, 0, 0, 0)
 	for budget, want := range map[int]string{20000: "> 20,000", 500: "> 500"} {
-		c.budget = budget
+		c.Budget = budget
 		if got := c.row("x", false, 77, 0.5, 1, 0, ""); got[2] != want {
 			t.Errorf("gradients %q, want %q", got[2], want)
 		}
@@ -79,17 +62,17 @@ func TestRowsSayWhatWasNotReached(t *testing.T) {
 }
 
 func TestCompareEndsWithItsContext(t *testing.T) {
-	e, err := findEntry("breast-cancer")
+	e, err := problems.Find("breast-cancer")
 	if err != nil {
 		t.Fatal(err)
 	}
-	task, err := newTask(e, 1)
+	task, err := problems.NewTask(e, 1, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	c := &contest{task: task}
+	c := &contest{Task: task}
 	if err := compare(ctx, []*contest{c}, rivals(false), newProgress(io.Discard)); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want that of the context", err)
 	}

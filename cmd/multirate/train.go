@@ -16,6 +16,7 @@ import (
 	multirate "multirate/clients/go"
 	"multirate/cmd/multirate/internal/picture"
 	"multirate/cmd/multirate/internal/sidecar"
+	"multirate/examples/problems"
 	"multirate/examples/trainer"
 	multiratev1 "multirate/proto/multirate/v1"
 )
@@ -41,7 +42,7 @@ type trainOptions struct {
 
 	// variants are the numbers of diagonal probes to train with.
 	variants []int
-	goal     *goal
+	goal     *problems.Goal
 	config   trainer.Config
 }
 
@@ -58,7 +59,7 @@ under a minute.
 Without --addr a service is started beside it, on a unix socket of its own, and
 stopped at the end.
 
-Problems: ` + entryNames() + `.`,
+Problems: ` + problems.Names(problems.Catalogue()) + `.`,
 		Example: `  multirate train
   multirate train --problem three-scales --tier vectors --policy chebyshev
   multirate train --problem mnist --addr unix:///run/multirate.sock`,
@@ -109,9 +110,9 @@ func (o *trainOptions) resolve(flags *pflag.FlagSet) (err error) {
 	case excess && loss:
 		return errors.New("--excess and --loss are two targets: choose one")
 	case excess:
-		o.goal = &goal{true, o.excess}
+		o.goal = &problems.Goal{Excess: true, Value: o.excess}
 	case loss:
-		o.goal = &goal{false, o.loss}
+		o.goal = &problems.Goal{Value: o.loss}
 	}
 	if o.budget < 0 {
 		return fmt.Errorf("--steps %d: must be positive", o.budget)
@@ -152,21 +153,21 @@ func (o *trainOptions) run(ctx context.Context, stdout, stderr io.Writer) error 
 
 func (o *trainOptions) contests() (contests []*contest, err error) {
 	for _, name := range o.problems {
-		e, err := findEntry(name)
+		e, err := problems.Find(name)
 		if err != nil {
 			return nil, err
 		}
 		if o.goal != nil {
-			e.goal = *o.goal
+			e.Goal = *o.goal
 		}
 		if o.budget > 0 {
-			e.budget = o.budget
+			e.Budget = o.budget
 		}
-		t, err := newTask(e, o.seed)
+		t, err := problems.NewTask(e, o.seed, 1)
 		if err != nil {
 			return nil, err
 		}
-		contests = append(contests, &contest{task: t})
+		contests = append(contests, &contest{Task: t})
 	}
 	return contests, nil
 }
@@ -182,7 +183,7 @@ func (o *trainOptions) train(ctx context.Context, contests []*contest, p *progre
 	for _, c := range contests {
 		for _, probes := range o.variants {
 			config := o.config
-			config.DiagonalProbes, config.Budget = probes, c.budget
+			config.DiagonalProbes, config.Budget = probes, c.Budget
 			if err := c.train(ctx, client, config, p); err != nil {
 				return err
 			}
@@ -223,7 +224,7 @@ func (o *trainOptions) draw(contests []*contest) (path string, err error) {
 	var names []string
 	for _, c := range contests {
 		columns = append(columns, c.column())
-		names = append(names, c.name)
+		names = append(names, c.Name)
 	}
 	if err := os.MkdirAll(o.out, 0o755); err != nil {
 		return "", err

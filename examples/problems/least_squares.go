@@ -26,12 +26,16 @@ var (
 // D = 11.
 func Diabetes() *LeastSquares {
 	same := func(y float64) float64 { return y }
-	p := &LeastSquares{name: "diabetes", data: withIntercept(data.Diabetes(), same)}
+	return newLeastSquares("diabetes", withIntercept(data.Diabetes(), same))
+}
+
+func newLeastSquares(name string, s samples) *LeastSquares {
+	p := &LeastSquares{name: name, data: s}
 	p.least = sync.OnceValue(func() optimum { return newton(p) })
 	return p
 }
 
-// Name says which table this is.
+// Name says which table or basis this is.
 func (p *LeastSquares) Name() string { return p.name }
 
 // Dim is the number of features and the intercept.

@@ -64,25 +64,50 @@ func NewScaledLogistic(name string, seed uint64, rows int, scales ...float64) *L
 const syntheticRows = 2000
 
 // GroupedLogistic3 has 2,000 rows, 15 columns at 1, 15 at 0.03, 10 at 0.001.
-func GroupedLogistic3(seed uint64) *Logistic {
-	scales := slices.Concat(slices.Repeat([]float64{1}, 15), slices.Repeat([]float64{0.03}, 15), slices.Repeat([]float64{0.001}, 10))
-	return NewScaledLogistic("logistic, 1/0.03/0.001", seed, syntheticRows, scales...)
+func GroupedLogistic3(seed uint64) *Logistic { return groupedLogistic3(seed, 1) }
+
+func groupedLogistic3(seed uint64, size int) *Logistic {
+	return NewScaledLogistic("logistic, 1/0.03/0.001", seed, syntheticRows, groupedScales(size)...)
+}
+
+// groupedScales are three groups of columns, 40 per size.
+func groupedScales(size int) []float64 {
+	return slices.Concat(slices.Repeat([]float64{1}, 15*size), slices.Repeat([]float64{0.03}, 15*size), slices.Repeat([]float64{0.001}, 10*size))
 }
 
 // GroupedLogistic2 has 2,000 rows, 20 columns at 1 and 20 at 0.01.
-func GroupedLogistic2(seed uint64) *Logistic {
-	scales := slices.Concat(slices.Repeat([]float64{1}, 20), slices.Repeat([]float64{0.01}, 20))
+func GroupedLogistic2(seed uint64) *Logistic { return groupedLogistic2(seed, 1) }
+
+func groupedLogistic2(seed uint64, size int) *Logistic {
+	scales := slices.Concat(slices.Repeat([]float64{1}, 20*size), slices.Repeat([]float64{0.01}, 20*size))
 	return NewScaledLogistic("logistic, 1/0.01", seed, syntheticRows, scales...)
 }
 
 // LogUniformLogistic has 2,000 rows and 40 columns at 10^(-3j/39): three decades
 // without a gap.
-func LogUniformLogistic(seed uint64) *Logistic {
-	scales := make([]float64, 40)
+func LogUniformLogistic(seed uint64) *Logistic { return logUniformLogistic(seed, 1) }
+
+func logUniformLogistic(seed uint64, size int) *Logistic {
+	return NewScaledLogistic("logistic, log-uniform", seed, syntheticRows, logUniformScales(size)...)
+}
+
+// logUniformScales are 40 per size, over three decades.
+func logUniformScales(size int) []float64 {
+	scales := make([]float64, 40*size)
 	for j := range scales {
-		scales[j] = math.Pow(10, -3*float64(j)/39)
+		scales[j] = math.Pow(10, -3*float64(j)/float64(len(scales)-1))
 	}
-	return NewScaledLogistic("logistic, log-uniform", seed, syntheticRows, scales...)
+	return scales
+}
+
+// RotatedLogistic is [LogUniformLogistic], of 40 columns per size, in randomly
+// rotated coordinates: its Hessian has no diagonal worth dividing by.
+func RotatedLogistic(seed uint64, size int) *Logistic {
+	p := logUniformLogistic(seed, size)
+	s := p.data
+	s.features = make([]float64, len(p.data.features))
+	mat.NewDense(s.rows, s.columns, s.features).Mul(mat.NewDense(s.rows, s.columns, p.data.features), orthogonal(seed, s.columns))
+	return newLogistic(fmt.Sprintf("logistic, log-uniform, rotated, seed %d", seed), s, 0)
 }
 
 // rawRidge keeps separable tables bounded.

@@ -19,6 +19,11 @@ func all() []smooth {
 		GroupedLogistic3(1), GroupedLogistic2(2), LogUniformLogistic(3),
 		BreastCancer(), Wine(), Digits(), Diabetes(),
 		MNISTNetwork(1, 50),
+		PowerLaw(1, 1), NewRotated(NewQuadratic("mild", 2, Group{1e-2, 1, 20}), 2), RotatedLogistic(1, 1),
+		NewScaledSoftmax("softmax", 1, 300, 4, 1, 1, 0.03, 0.001),
+		NewScaledPoisson("Poisson", 1, 300, 1, 1, 0.03, 0.001),
+		RadialBasis(1, 1), Collocation(1, 1), NewFactorisation(1, 1),
+		NewScaledRosenbrock("Rosenbrock", 1, 1, 1, 0.03, 0.03, 0.001),
 	}
 }
 
@@ -40,7 +45,7 @@ func probe(p smooth, seed uint64) (x, v []float64) {
 		unit := 1.0
 		if p.Dim() < 1000 {
 			basis[i] = 1
-			unit = 1 / math.Sqrt(curvatureAlong(p, p.Start(), basis))
+			unit = 1 / math.Sqrt(math.Abs(curvatureAlong(p, p.Start(), basis)))
 			basis[i] = 0
 		}
 		x[i] += 0.1 * unit * random.NormFloat64() / math.Sqrt(float64(p.Dim()))

@@ -19,6 +19,7 @@ type Group struct {
 // x0_i = N(0,1)/sqrt(lambda_i).
 type Quadratic struct {
 	name   string
+	scales []Group
 	lambda []float64
 	start  []float64
 }
@@ -34,7 +35,7 @@ var (
 // with Count >= 2 where Low < High so that both ends are taken.
 func NewQuadratic(name string, seed uint64, groups ...Group) *Quadratic {
 	random := rand.New(rand.NewPCG(seed, 77))
-	q := &Quadratic{name: fmt.Sprintf("%s, seed %d", name, seed)}
+	q := &Quadratic{name: fmt.Sprintf("%s, seed %d", name, seed), scales: slices.Clone(groups)}
 	for _, g := range groups {
 		if !(g.Low > 0 && g.Low <= g.High) || g.Count < 1 || (g.Low < g.High && g.Count < 2) {
 			panic(fmt.Sprintf("problems: bad group %+v", g))
@@ -56,37 +57,65 @@ func NewQuadratic(name string, seed uint64, groups ...Group) *Quadratic {
 
 // ThreeScales has 100 parameters in 3 scales with condition number 4 and gaps
 // of 250 between them; condition number 4e6 in all.
-func ThreeScales(seed uint64) *Quadratic {
-	return NewQuadratic("quadratic, 3 scales", seed, Group{1e-6, 4e-6, 60}, Group{1e-3, 4e-3, 20}, Group{1, 4, 20})
+func ThreeScales(seed uint64) *Quadratic { return threeScales(seed, 1) }
+
+func threeScales(seed uint64, size int) *Quadratic {
+	return NewQuadratic("quadratic, 3 scales", seed,
+		Group{1e-6, 4e-6, 60 * size}, Group{1e-3, 4e-3, 20 * size}, Group{1, 4, 20 * size})
 }
 
 // TwoScales has 200 parameters in 2 scales with condition number 10 and a gap
 // of 1e4 between them; condition number 1e6 in all.
-func TwoScales(seed uint64) *Quadratic {
-	return NewQuadratic("quadratic, 2 scales", seed, Group{1e-5, 1e-4, 100}, Group{1, 10, 100})
+func TwoScales(seed uint64) *Quadratic { return twoScales(seed, 1) }
+
+func twoScales(seed uint64, size int) *Quadratic {
+	return NewQuadratic("quadratic, 2 scales", seed, Group{1e-5, 1e-4, 100 * size}, Group{1, 10, 100 * size})
 }
 
 // FourScales has 120 parameters in 4 scales with condition number 3 and gaps of
 // 33 between them; condition number 3e6 in all.
-func FourScales(seed uint64) *Quadratic {
+func FourScales(seed uint64) *Quadratic { return fourScales(seed, 1) }
+
+func fourScales(seed uint64, size int) *Quadratic {
 	return NewQuadratic("quadratic, 4 scales", seed,
-		Group{1e-6, 3e-6, 30}, Group{1e-4, 3e-4, 30}, Group{1e-2, 3e-2, 30}, Group{1, 3, 30})
+		Group{1e-6, 3e-6, 30 * size}, Group{1e-4, 3e-4, 30 * size}, Group{1e-2, 3e-2, 30 * size}, Group{1, 3, 30 * size})
 }
 
 // NoGap has 300 parameters log-uniform over condition number 1e4.
-func NoGap(seed uint64) *Quadratic {
-	return NewQuadratic("quadratic, no gap", seed, Group{1e-4, 1, 300})
+func NoGap(seed uint64) *Quadratic { return noGap(seed, 1) }
+
+func noGap(seed uint64, size int) *Quadratic {
+	return NewQuadratic("quadratic, no gap", seed, Group{1e-4, 1, 300 * size})
 }
 
 // BulkOutliers has a bulk of 300 parameters with condition number 100 and two
 // groups of outliers, 5 and 2; condition number 1.1e5 in all.
-func BulkOutliers(seed uint64) *Quadratic {
+func BulkOutliers(seed uint64) *Quadratic { return bulkOutliers(seed, 1) }
+
+func bulkOutliers(seed uint64, size int) *Quadratic {
 	return NewQuadratic("quadratic, bulk and outliers", seed,
-		Group{1e-3, 0.1, 300}, Group{10, 12, 5}, Group{100, 110, 2})
+		Group{1e-3, 0.1, 300 * size}, Group{10, 12, 5 * size}, Group{100, 110, 2 * size})
+}
+
+// PowerLaw has 300 parameters per size with eigenvalues i^-2: condition number
+// 9e4 at size 1.
+func PowerLaw(seed uint64, size int) *Quadratic {
+	random := rand.New(rand.NewPCG(seed, 77))
+	q := &Quadratic{name: fmt.Sprintf("quadratic, power law, seed %d", seed)}
+	for i := range 300 * size {
+		root := 1 / float64(i+1)
+		q.lambda = append(q.lambda, root*root)
+		q.start = append(q.start, random.NormFloat64()/root)
+	}
+	q.scales = []Group{{Low: q.lambda[len(q.lambda)-1], High: 1, Count: len(q.lambda)}}
+	return q
 }
 
 // Eigenvalues returns a copy of the Hessian's D eigenvalues, in coordinate order.
 func (q *Quadratic) Eigenvalues() []float64 { return slices.Clone(q.lambda) }
+
+// Scales returns a copy of the groups that the eigenvalues were drawn from.
+func (q *Quadratic) Scales() []Group { return slices.Clone(q.scales) }
 
 // Name says which spectrum this is, with its seed.
 func (q *Quadratic) Name() string { return q.name }

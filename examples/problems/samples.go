@@ -2,6 +2,7 @@ package problems
 
 import (
 	"math"
+	"math/rand/v2"
 
 	"gonum.org/v1/gonum/mat"
 
@@ -23,6 +24,31 @@ func withIntercept(t data.Table, target func(float64) float64) samples {
 		s.features = append(s.features, 1)
 		s.target = append(s.target, target(t.Target[i]))
 	}
+	return s
+}
+
+// gaussian has one column N(0,1)*scales[j] per scale, and no target yet.
+func gaussian(random *rand.Rand, rows int, scales []float64) samples {
+	s := samples{rows: rows, columns: len(scales)}
+	for range rows {
+		for _, c := range scales {
+			s.features = append(s.features, c*random.NormFloat64())
+		}
+	}
+	return s
+}
+
+// withRidge appends one row a column, so that least squares gains
+// ridge |w|^2/2 when its mean is taken over the rows there then are.
+func (s samples) withRidge(ridge float64) samples {
+	root := math.Sqrt(ridge * float64(s.rows+s.columns))
+	for j := range s.columns {
+		row := make([]float64, s.columns)
+		row[j] = root
+		s.features = append(s.features, row...)
+		s.target = append(s.target, 0)
+	}
+	s.rows += s.columns
 	return s
 }
 
