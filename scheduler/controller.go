@@ -33,6 +33,11 @@ type Config struct {
 	Horizon int64
 	// MiniBatch tells that loss and gradient change their data.
 	MiniBatch bool
+	// Momentum in [0, 1) is the trainer's, as in torch.optim.SGD without
+	// dampening, from a buffer of zero at the first step; Nesterov says of which
+	// kind. Of mini-batches only.
+	Momentum float64
+	Nesterov bool
 }
 
 // ErrConfig means that a [Config] field is out of range.
@@ -71,6 +76,10 @@ func (c Config) validate() error {
 		return fmt.Errorf("horizon %d: %w", c.Horizon, ErrConfig)
 	case c.MiniBatch && c.FallbackRate == 0:
 		return fmt.Errorf("mini-batches need a fallback rate: %w", ErrConfig)
+	case !(c.Momentum >= 0) || c.Momentum >= 1:
+		return fmt.Errorf("momentum %v: %w", c.Momentum, ErrConfig)
+	case (c.Momentum > 0 || c.Nesterov) && !c.MiniBatch:
+		return fmt.Errorf("momentum with full batches: %w", ErrConfig)
 	}
 	return nil
 }
@@ -146,6 +155,9 @@ func (c *Controller) link(o *Observation) bool {
 func (c *Controller) learn(o Observation, linked bool) estimator.Model {
 	s := &c.s
 	var m estimator.Model
+	if c.cfg.MiniBatch {
+		return m // bursts have a road of their own
+	}
 	seen := 0.0
 	if o.Sketch != nil {
 		rate := 0.0
@@ -196,7 +208,7 @@ func (c *Controller) decide(o Observation, linked bool, m estimator.Model) Decis
 	case o.GradientNormSquared == 0:
 		return Decision{Rate: c.s.Last.Rate, Reason: ReasonFallback, Scale: -1, PredictedChange: math.NaN()}
 	case c.cfg.MiniBatch:
-		return c.miniBatchStep()
+		return c.miniBatchStep(o, linked)
 	case m.Secant > 0 && !math.IsNaN(o.Loss):
 		return c.closedLoopStep(o, linked, m)
 	case o.Sketch == nil && len(c.s.Cycle.Rates) > 0 && !math.IsNaN(o.Loss):
@@ -204,16 +216,6 @@ func (c *Controller) decide(o Observation, linked bool, m estimator.Model) Decis
 	default:
 		return c.scalarStep(o, linked)
 	}
-}
-
-// miniBatchStep is the trainer's own rate, held below the stability limit where
-// held batches have shown it.
-func (c *Controller) miniBatchStep() Decision {
-	d := Decision{Rate: c.cfg.FallbackRate, Reason: ReasonFallback, Scale: -1, PredictedChange: math.NaN()}
-	if s := c.s.Stiffest; s > 0 && d.Rate > 1/s {
-		d.Rate, d.Guard = 1/s, GuardPredictedLoss
-	}
-	return d
 }
 
 func (c *Controller) remember(o Observation, d Decision) {
@@ -256,6 +258,9 @@ func (c *Controller) grown(loss, began float64) bool {
 // Spectrum returns the latest spectrum and its revision; the zero Spectrum when
 // nothing is known.
 func (c *Controller) Spectrum() (estimator.Spectrum, int64) {
+	if s := c.s.Bursts.spectrum(); s.Known() {
+		return s, c.s.Revision
+	}
 	if !c.s.Sketched {
 		return c.s.Spectrum, c.s.Revision
 	}

@@ -439,29 +439,6 @@ func TestRecoveryNeverClosesTheTrustRegion(t *testing.T) {
 	}
 }
 
-func TestMiniBatchesGetTheTrainersOwnRate(t *testing.T) {
-	if _, err := NewController(Config{MiniBatch: true}); !errors.Is(err, ErrConfig) {
-		t.Errorf("mini-batches without a fallback rate: %v", err)
-	}
-	tr := newTrainer(8, 100, 1)
-	cfg := tr.config()
-	cfg.MiniBatch, cfg.FallbackRate = true, 0.05
-	c := mustController(t, cfg)
-	for i := range 20 {
-		o := tr.observe()
-		o.SameBatch, o.AppliedRate = i > 10, 1e-3
-		d := mustObserve(t, c, o)
-		if d.Reason != ReasonFallback || d.Rate > 0.05 {
-			t.Fatalf("step %d: %+v", i, d)
-		}
-		// Held batches show a curvature of 100: 0.05 is beyond 2/100.
-		if i > 14 && d.Rate > 1/100.0 {
-			t.Fatalf("step %d: rate %v beyond 1/100", i, d.Rate)
-		}
-		tr.apply(1e-3)
-	}
-}
-
 func TestMaxRateIsKept(t *testing.T) {
 	tr := newTrainer(9, threeScales(6)...)
 	cfg := tr.config()

@@ -52,6 +52,9 @@ type state struct {
 	// it has done so at least once.
 	Outgrown, Refuted bool
 
+	// Bursts is all that mini-batches tell.
+	Bursts bursts
+
 	// Spectrum is the latest from products, Revision the number of the latest
 	// of any source, which is the window's if Sketched. Scales is what was last
 	// planned for.
@@ -70,7 +73,10 @@ type step struct {
 
 func newState() state {
 	nan := math.NaN()
-	return state{First: nan, Least: nan, Radius: math.Inf(1), CycleLoss: nan, Reference: nan}
+	return state{
+		First: nan, Least: nan, Radius: math.Inf(1), CycleLoss: nan, Reference: nan,
+		Bursts: bursts{Least: math.Inf(1), Caution: 1},
+	}
 }
 
 const stateVersion = 2
@@ -142,6 +148,9 @@ func UnmarshalController(data []byte) (*Controller, error) {
 		return nil, fmt.Errorf("%w: %w", ErrState, err)
 	}
 	if err := in.State.validate(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrState, err)
+	}
+	if err := in.State.Bursts.validate(in.Config.SketchDimension); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrState, err)
 	}
 	w, err := estimator.RestoreWindow(in.Config.Window, in.Config.SketchDimension, in.Sketches, in.Rates)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math"
 	"testing"
 
 	"google.golang.org/grpc/codes"
@@ -307,6 +308,50 @@ func TestMiniBatches(t *testing.T) {
 		if err != nil || o.SameBatch != tt.want {
 			t.Errorf("%s: same batch %v, %v, want %v", name, o.SameBatch, err, tt.want)
 		}
+	}
+}
+
+// TestHeldBatchesGiveTheRate: a trainer with momentum that honours
+// hold_batch_steps is served multiples of the reciprocal sharpness, 4 here.
+func TestHeldBatchesGiveTheRate(t *testing.T) {
+	const momentum = 0.9
+	c := start(t, Options{})
+	create(t, c, &pb.Run{
+		RunId: "r", Dimension: 3, BatchKind: pb.BatchKind_BATCH_KIND_MINI, FallbackLearningRate: proto.Float64(1e-3),
+		UpdateRule: pb.UpdateRule_UPDATE_RULE_NESTEROV, Momentum: momentum, Sketch: &pb.SketchSpec{Dimension: 15},
+	})
+	tr := newTrainer("r", []float64{4, 1, 0.1}, 15)
+	v := make([]float64, 3)
+	batch, held := uint64(0), int32(0)
+	var last *pb.GetLearningRateResponse
+	for range 120 {
+		if held == 0 {
+			batch++
+			for i := range tr.x {
+				tr.x[i] += float64(batch%7) - 3 // another batch has another minimum
+			}
+		}
+		req := tr.request()
+		req.Statistics.BatchId = proto.Uint64(batch)
+		var err error
+		if last, err = c.GetLearningRate(t.Context(), req); err != nil {
+			t.Fatal(err)
+		}
+		held = last.HoldBatchSteps
+		for i, h := range tr.hessian {
+			g := h * tr.x[i]
+			v[i] = momentum*v[i] + g
+			tr.x[i] -= last.Rates[0].LearningRate * (g + momentum*v[i])
+		}
+		tr.step++
+	}
+	want := 2 * math.Pow(1-momentum, 2.0/3) / 4 / 2 // no horizon: half
+	if got := last.Rates[0].LearningRate; last.Explanation.Reason != pb.Reason_REASON_PLANNED || got < 0.99*want || got > 2*want {
+		t.Errorf("rate %v, want %v to %v: %v", got, want, 2*want, last.Explanation)
+	}
+	spectrum, err := c.GetSpectrum(t.Context(), &pb.GetSpectrumRequest{RunId: "r"})
+	if err != nil || len(spectrum.Spectrum.RitzValues) != 1 {
+		t.Errorf("spectrum %v, %v, want the sharpness", spectrum, err)
 	}
 }
 

@@ -54,6 +54,10 @@ func TestDeclarationsRefused(t *testing.T) {
 			refusal{unimplemented, ReasonNotOffered, "run.update_rule"}},
 		"preconditioned": {func(r *pb.Run) { r.UpdateRule = pb.UpdateRule_UPDATE_RULE_PRECONDITIONED },
 			refusal{unimplemented, ReasonNotOffered, "run.update_rule"}},
+		"momentum of one": {func(r *pb.Run) {
+			r.BatchKind, r.FallbackLearningRate = pb.BatchKind_BATCH_KIND_MINI, proto.Float64(0.1)
+			r.UpdateRule, r.Momentum = pb.UpdateRule_UPDATE_RULE_MOMENTUM, 1
+		}, refusal{invalid, ReasonOutOfRange, "run.momentum"}},
 		"momentum coefficient of gradient descent": {func(r *pb.Run) { r.Momentum = 0.9 },
 			refusal{invalid, ReasonNotApplicable, "run.momentum"}},
 		"weight decay":          {func(r *pb.Run) { r.WeightDecay = 0.1 }, refusal{unimplemented, ReasonNotOffered, "run.weight_decay"}},

@@ -70,8 +70,10 @@ func offered(r *pb.Run) error {
 	}
 	switch r.GetUpdateRule() {
 	case pb.UpdateRule_UPDATE_RULE_MOMENTUM, pb.UpdateRule_UPDATE_RULE_NESTEROV:
-		return refused("run.update_rule", r.GetUpdateRule(), "train with plain gradient descent, x <- x - rate * gradient, "+
-			"and leave update_rule absent; the schedule makes up for the momentum")
+		if r.GetBatchKind() != pb.BatchKind_BATCH_KIND_MINI {
+			return refused("run.update_rule", fmt.Sprintf("%v with full batches", r.GetUpdateRule()), "train with plain gradient descent, "+
+				"x <- x - rate * gradient, and leave update_rule absent; the schedule makes up for the momentum")
+		}
 	case pb.UpdateRule_UPDATE_RULE_PRECONDITIONED:
 		return refused("run.update_rule", r.GetUpdateRule(), "with a frozen diagonal, send sketches of the scaled gradient "+
 			"and declare gradient descent")
@@ -145,13 +147,23 @@ func validateChoices(v *violations, r *pb.Run) {
 	unknown("run.update_rule", int32(r.UpdateRule), pb.UpdateRule_name)
 	unknown("run.batch_kind", int32(r.BatchKind), pb.BatchKind_name)
 	if r.Momentum != 0 && v.finite("run.momentum", r.Momentum, leaveAbsent) {
-		v.add(ReasonNotApplicable, "run.momentum", "is %v, but the update rule is gradient descent: leave it absent", r.Momentum)
+		switch {
+		case !hasMomentum(r):
+			v.add(ReasonNotApplicable, "run.momentum", "is %v, but the update rule is gradient descent: leave it absent, "+
+				"or declare UPDATE_RULE_MOMENTUM or UPDATE_RULE_NESTEROV", r.Momentum)
+		case r.Momentum < 0 || r.Momentum >= 1:
+			v.add(ReasonOutOfRange, "run.momentum", "is %v, must be in [0, 1): send the trainer's", r.Momentum)
+		}
 	}
 	v.nonNegative("run.weight_decay", r.WeightDecay, leaveAbsent)
 	if r.BatchKind == pb.BatchKind_BATCH_KIND_MINI && r.FallbackLearningRate == nil {
 		v.add(ReasonRequired, "run.fallback_learning_rate",
 			"is missing: mini-batch runs need the rate that the trainer would use by itself")
 	}
+}
+
+func hasMomentum(r *pb.Run) bool {
+	return r.UpdateRule == pb.UpdateRule_UPDATE_RULE_MOMENTUM || r.UpdateRule == pb.UpdateRule_UPDATE_RULE_NESTEROV
 }
 
 func validateBounds(v *violations, r *pb.Run) {
@@ -215,7 +227,9 @@ var defaults = func() scheduler.Config {
 
 func fillDefaults(r *pb.Run) {
 	r.GroupMode = pb.GroupMode_GROUP_MODE_SHARED
-	r.UpdateRule = pb.UpdateRule_UPDATE_RULE_GRADIENT_DESCENT
+	if r.UpdateRule == pb.UpdateRule_UPDATE_RULE_UNSPECIFIED {
+		r.UpdateRule = pb.UpdateRule_UPDATE_RULE_GRADIENT_DESCENT
+	}
 	if r.Policy == pb.Policy_POLICY_UNSPECIFIED {
 		r.Policy = pb.Policy_POLICY_ADAPTIVE
 	}
@@ -257,5 +271,7 @@ func configOf(r *pb.Run) scheduler.Config {
 		MaxRate:         r.GetMaxLearningRate(),
 		Horizon:         r.GetHorizonSteps(),
 		MiniBatch:       r.BatchKind == pb.BatchKind_BATCH_KIND_MINI,
+		Momentum:        r.GetMomentum(),
+		Nesterov:        r.UpdateRule == pb.UpdateRule_UPDATE_RULE_NESTEROV,
 	}
 }

@@ -26,6 +26,13 @@ const (
 	PolicyChebyshev = multiratev1.Policy_POLICY_CHEBYSHEV
 )
 
+// What the trainer does with the gradient and the rate.
+const (
+	RuleGradientDescent = multiratev1.UpdateRule_UPDATE_RULE_GRADIENT_DESCENT
+	RuleMomentum        = multiratev1.UpdateRule_UPDATE_RULE_MOMENTUM
+	RuleNesterov        = multiratev1.UpdateRule_UPDATE_RULE_NESTEROV
+)
+
 // What loss and gradient are of.
 const (
 	BatchFull = multiratev1.BatchKind_BATCH_KIND_FULL

@@ -84,7 +84,8 @@ const (
 	// The closed loop's own choice: with sketches, sweeps over the reciprocal Ritz
 	// values, stiff directions first. Where only a spectrum from products is
 	// known, a constant rate that is safe for the stiffest scale: without sketches
-	// the service can't see whether a longer step still is.
+	// the service can't see whether a longer step still is. In mini-batch runs, a
+	// fixed multiple of the reciprocal sharpness.
 	Policy_POLICY_ADAPTIVE Policy = 1
 	// The largest constant rate that is safe for the stiffest curvature known.
 	Policy_POLICY_CONSTANT Policy = 2
@@ -152,9 +153,12 @@ const (
 	UpdateRule_UPDATE_RULE_UNSPECIFIED UpdateRule = 0
 	// x <- x - rate * gradient.
 	UpdateRule_UPDATE_RULE_GRADIENT_DESCENT UpdateRule = 1
-	// Heavy-ball momentum as in torch.optim.SGD. Not offered yet: UNIMPLEMENTED.
+	// Heavy-ball momentum as in torch.optim.SGD: v <- momentum v + gradient,
+	// x <- x - rate v. Offered to mini-batch runs; full-batch ones are refused,
+	// UNIMPLEMENTED, since the schedule makes up for the momentum.
 	UpdateRule_UPDATE_RULE_MOMENTUM UpdateRule = 2
-	// Nesterov momentum as in torch.optim.SGD. Not offered yet: UNIMPLEMENTED.
+	// Nesterov momentum as in torch.optim.SGD: v as above,
+	// x <- x - rate (gradient + momentum v). As UPDATE_RULE_MOMENTUM.
 	UpdateRule_UPDATE_RULE_NESTEROV UpdateRule = 3
 	// A preconditioned update whose sketch the trainer sends beside the
 	// gradient's (SKETCH_KIND_APPLIED_UPDATE). Not offered yet: UNIMPLEMENTED. A
@@ -216,7 +220,9 @@ const (
 	BatchKind_BATCH_KIND_UNSPECIFIED BatchKind = 0
 	// All data, or always the same batch.
 	BatchKind_BATCH_KIND_FULL BatchKind = 1
-	// A batch that changes; batch_id in the statistics tells when.
+	// A batch that changes; batch_id in the statistics tells when. The service
+	// follows the sharpness of the loss, which it measures whenever the trainer
+	// honours hold_batch_steps.
 	BatchKind_BATCH_KIND_MINI BatchKind = 2
 )
 
@@ -281,7 +287,8 @@ type Run struct {
 	// What the trainer does with the gradient. Unspecified means gradient
 	// descent.
 	UpdateRule UpdateRule `protobuf:"varint,6,opt,name=update_rule,json=updateRule,proto3,enum=multirate.v1.UpdateRule" json:"update_rule,omitempty"`
-	// Momentum coefficient in [0, 1) of update rules with momentum. Absent: 0.
+	// Momentum coefficient in [0, 1) of update rules with momentum, without
+	// dampening, its buffer zero at the first step. Absent: 0.
 	Momentum float64 `protobuf:"fixed64,7,opt,name=momentum,proto3" json:"momentum,omitempty"`
 	// Decoupled weight decay coefficient of the trainer, >= 0, per unit of
 	// learning rate. Absent: none. Above 0 not offered yet: UNIMPLEMENTED. (Weight
@@ -301,14 +308,16 @@ type Run struct {
 	// from the first loss to the least. Absent: 2. It is a guard, not a guarantee:
 	// only the trainer could take a step back.
 	MaxLossGrowth *float64 `protobuf:"fixed64,12,opt,name=max_loss_growth,json=maxLossGrowth,proto3,oneof" json:"max_loss_growth,omitempty"`
-	// Steps that the training will take in all, >= 1. Absent: unknown. Kept with
-	// the run; it has no effect on rates yet.
+	// Steps that the training will take in all, >= 1. Over it, rates of mini-batch
+	// runs fall like half a cosine, to a hundredth; full-batch runs keep it for
+	// the record. Absent: unknown; rates of mini-batch runs are then half as long
+	// and do not fall.
 	HorizonSteps *int64 `protobuf:"varint,13,opt,name=horizon_steps,json=horizonSteps,proto3,oneof" json:"horizon_steps,omitempty"`
-	// The rate that the trainer would use by itself, > 0. In a full-batch run it
-	// limits the first step, and later ones rest on what was measured. In a
-	// mini-batch run it is the rate, labelled REASON_FALLBACK, held below the
-	// stability limit where held batches show it, and required. Absent: one found
-	// from the statistics.
+	// The rate that the trainer would use by itself, > 0. It limits the first step,
+	// and later ones rest on what was measured. In a mini-batch run it is required:
+	// it is the rate, labelled REASON_FALLBACK, of a trainer that holds no batch,
+	// and of the policy constant while it is stable. Absent: one found from the
+	// statistics.
 	FallbackLearningRate *float64 `protobuf:"fixed64,14,opt,name=fallback_learning_rate,json=fallbackLearningRate,proto3,oneof" json:"fallback_learning_rate,omitempty"`
 	// No rate above this is ever returned, > 0. Absent: no limit.
 	MaxLearningRate *float64 `protobuf:"fixed64,15,opt,name=max_learning_rate,json=maxLearningRate,proto3,oneof" json:"max_learning_rate,omitempty"`

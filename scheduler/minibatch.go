@@ -1,0 +1,289 @@
+package scheduler
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"multirate/estimator"
+)
+
+// Constants of the mini-batch road (docs/decisions/0019-mini-batches.md).
+const (
+	// burstPairs is the number of further steps for which a batch is held, each
+	// of which gives a curvature pair.
+	burstPairs = 6
+	// burstPeriod is the number of steps from one burst to the next.
+	burstPeriod = 46
+	// burstMemory is the number of bursts of which the largest sharpness counts:
+	// a burst may miss half of it, and too short a rate costs less than one too
+	// long.
+	burstMemory = 5
+	// sharpnessRate is the rate of plain gradient descent times the sharpness:
+	// the edge of stability, at which training holds itself.
+	sharpnessRate = 2
+	// momentumExponent is that of 1 - momentum in the factor for momentum.
+	momentumExponent = 2.0 / 3
+	// openEnded divides the rate where no horizon is known, so that nothing
+	// makes it fall in the end.
+	openEnded = 2
+	// earlyPeriod is burstPeriod until burstMemory bursts have been seen.
+	earlyPeriod = 12
+	// warmupBursts is the number of bursts over which the rate doubles from one
+	// to the next: short steps see less of the sharpness, and it rises early in
+	// training.
+	warmupBursts = 2
+	// leastDecay is the least factor that the horizon multiplies a rate by.
+	leastDecay = 0.01
+	// forgotten is the weight at which momentum's memory of a step that was not
+	// reported counts as none.
+	forgotten = 1e-3
+)
+
+// bursts is what the mini-batch road knows. Sketches are those of the trainer's
+// gradient; displacements and changes belong to the batch being held.
+type bursts struct {
+	// Wait is the number of steps until the next burst, Left the number of
+	// steps for which the present batch is still to be held.
+	Wait, Left int
+	// Velocity is the sketch of the momentum buffer, off by a multiple Unknown
+	// of a step that was not reported.
+	Velocity []float32
+	Unknown  float64
+	// Gradient and Displacement are the sketches of the latest gradient and of
+	// the step then taken, nil where unknown.
+	Gradient, Displacement []float32
+	Displacements, Changes [][]float32
+	// Sharpness holds the latest bursts', Provisional what the present one has
+	// shown so far.
+	Sharpness   []float64
+	Provisional float64
+	// Sum and Count are of the losses of the present period, Least is the least
+	// mean of one, since it last outgrew its bound; Caution divides the rate.
+	Sum, Least, Caution float64
+	Count               int
+}
+
+// miniBatchStep follows the sharpness of the loss: a rate of a fixed multiple of
+// its reciprocal, measured now and then from a batch that the trainer holds for
+// a few steps, times a cosine over a known horizon. A trainer that never holds a
+// batch, or sends no sketch, gets its own rate.
+func (c *Controller) miniBatchStep(o Observation, linked bool) Decision {
+	b := &c.s.Bursts
+	c.collect(o, linked)
+	c.watchPeriod(o)
+	d := Decision{Rate: c.cfg.FallbackRate, Reason: ReasonFallback, Scale: -1, PredictedChange: math.NaN()}
+	sharpness := b.sharpness()
+	if sharpness > 0 {
+		c.s.Stiffest = sharpness
+	}
+	limit := c.sharpRate(sharpness)
+	switch {
+	case !(sharpness > 0) && o.Sketch != nil && !c.s.Started:
+		d.Rate, d.Reason = c.firstRate(o), ReasonWarmup
+	case !(sharpness > 0):
+	case c.cfg.Policy == PolicyConstant:
+		if limit /= 2; limit < d.Rate {
+			d.Rate, d.Guard = limit, GuardPredictedLoss
+		}
+	default:
+		d.Rate, d.Reason, d.Scale = limit*c.decay(o.Step)/b.Caution, ReasonPlanned, 0
+		if b.Caution > 1 {
+			d.Guard = GuardTrustRegion
+		}
+		if n := warmupBursts - len(b.Sharpness); n > 0 {
+			d.Rate, d.Reason, d.Guard = math.Ldexp(d.Rate, -n), ReasonWarmup, GuardWarmupGrowth
+		}
+	}
+	if o.Sketch != nil {
+		d.HoldBatch = b.schedule()
+	}
+	return d
+}
+
+// sharpness is the curvature to follow, 0 if unknown.
+func (b *bursts) sharpness() float64 {
+	return slices.Max(append([]float64{b.Provisional}, b.Sharpness...))
+}
+
+// spectrum is the one Ritz value that the bursts have shown, known to a factor
+// of two.
+func (b *bursts) spectrum() estimator.Spectrum {
+	sharpness := b.sharpness()
+	if !(sharpness > 0) {
+		return estimator.Spectrum{}
+	}
+	return estimator.Spectrum{
+		Source: estimator.SourceSketch, Residual: 1, Stiffest: sharpness,
+		Ritz: []estimator.RitzValue{{Value: sharpness, Bound: sharpness}},
+	}
+}
+
+// validate checks a stored state for sketches of the given length.
+func (b *bursts) validate(dimension int) error {
+	if b.Wait < 0 || b.Left < 0 || b.Count < 0 || len(b.Displacements) != len(b.Changes) || len(b.Displacements) > burstPairs ||
+		len(b.Sharpness) > burstMemory {
+		return errors.New("counter of a burst out of range")
+	}
+	if !(b.Caution >= 1) || !(b.Provisional >= 0) || !(b.Unknown >= 0) || !finite(b.Caution) || !finite(b.Provisional) || math.IsNaN(b.Least) {
+		return errors.New("burst with an undefined number")
+	}
+	for _, x := range b.Sharpness {
+		if !(x > 0) || !finite(x) {
+			return fmt.Errorf("sharpness %v", x)
+		}
+	}
+	sketches := slices.Concat(b.Displacements, b.Changes)
+	for _, optional := range [][]float32{b.Velocity, b.Gradient, b.Displacement} {
+		if optional != nil {
+			sketches = append(sketches, optional)
+		}
+	}
+	for _, s := range sketches {
+		if len(s) != dimension {
+			return fmt.Errorf("sketch of %d values in a burst, want %d", len(s), dimension)
+		}
+	}
+	if (b.Displacement != nil) && (b.Gradient == nil) {
+		return errors.New("burst with a step without its gradient")
+	}
+	return nil
+}
+
+// sharpRate is the rate for a sharpness: 2/sharpness for plain gradient descent,
+// times (1 - momentum)^(2/3) with momentum.
+func (c *Controller) sharpRate(sharpness float64) float64 {
+	return sharpnessRate * math.Pow(1-c.cfg.Momentum, momentumExponent) / sharpness
+}
+
+// decay is the factor for a step of a known horizon: half a cosine, down to a
+// hundredth.
+func (c *Controller) decay(step int64) float64 {
+	if c.cfg.Horizon == 0 {
+		return 1.0 / openEnded
+	}
+	share := min(float64(step)/float64(c.cfg.Horizon), 1)
+	return max((1+math.Cos(math.Pi*share))/2, leastDecay)
+}
+
+// schedule counts steps to the next burst and through it, and returns for how
+// many more this batch should be held.
+func (b *bursts) schedule() int {
+	switch {
+	case b.Left > 0:
+		b.Left--
+	case b.Wait == 0:
+		b.Left, b.Wait = burstPairs, burstPeriod
+		if len(b.Sharpness) < burstMemory {
+			b.Wait = earlyPeriod
+		}
+	}
+	b.Wait = max(b.Wait-1, 0)
+	return b.Left
+}
+
+// collect adds the pair that this gradient completes, if the batch was held, and
+// reads the sharpness off once the burst is over.
+func (c *Controller) collect(o Observation, linked bool) {
+	b := &c.s.Bursts
+	if o.Sketch == nil || !linked || b.Displacement == nil {
+		b.Displacements, b.Changes = nil, nil
+		if !linked {
+			b.Left = 0 // the trainer has declined, or is done
+		}
+	} else {
+		b.Displacements = append(b.Displacements, scaled(b.Displacement, -o.AppliedRate))
+		b.Changes = append(b.Changes, difference(o.Sketch, b.Gradient))
+		seen := estimator.Sharpness(b.Displacements, b.Changes)
+		switch {
+		case len(b.Displacements) < burstPairs:
+			b.Provisional = max(b.Provisional, seen)
+		case seen > 0:
+			b.Provisional = 0
+			b.Sharpness = append(b.Sharpness, seen)
+			if len(b.Sharpness) > burstMemory {
+				b.Sharpness = slices.Delete(b.Sharpness, 0, 1)
+			}
+			c.s.Revision++
+			fallthrough
+		default:
+			b.Displacements, b.Changes = nil, nil
+		}
+	}
+	c.follow(o)
+}
+
+// follow keeps the sketch of what the trainer does with the gradient: as in
+// torch.optim.SGD, v <- momentum v + g, and the step is along v, or along
+// g + momentum v (Nesterov).
+func (c *Controller) follow(o Observation) {
+	b, mu := &c.s.Bursts, float32(c.cfg.Momentum)
+	b.Gradient, b.Displacement = nil, nil
+	b.Unknown *= c.cfg.Momentum
+	missed := c.s.Started && o.Step != c.s.Step+1
+	if o.Sketch == nil || missed {
+		b.Velocity, b.Unknown = nil, 1
+	}
+	if o.Sketch == nil {
+		return
+	}
+	b.Gradient = slices.Clone(o.Sketch)
+	if mu == 0 {
+		b.Displacement = b.Gradient
+		return
+	}
+	if b.Velocity == nil {
+		b.Velocity = make([]float32, len(o.Sketch))
+	}
+	step := make([]float32, len(o.Sketch))
+	for i, g := range o.Sketch {
+		b.Velocity[i] = mu*b.Velocity[i] + g
+		step[i] = b.Velocity[i]
+		if c.cfg.Nesterov {
+			step[i] = g + mu*b.Velocity[i]
+		}
+	}
+	if b.Unknown <= forgotten {
+		b.Displacement = step
+	}
+}
+
+// watchPeriod halves the rate when the mean loss of a period has outgrown the
+// least so far by [Config.MaxLossGrowth], and takes that back when it is lower
+// than ever. Where the loss stays up although the rate is down, the data has
+// changed: growth is then measured from there.
+func (c *Controller) watchPeriod(o Observation) {
+	b := &c.s.Bursts
+	if math.IsNaN(o.Loss) {
+		return
+	}
+	b.Sum += o.Loss
+	if b.Count++; b.Count < burstPeriod {
+		return
+	}
+	mean := b.Sum / float64(b.Count)
+	b.Sum, b.Count = 0, 0
+	switch {
+	case c.grown(mean, b.Least):
+		b.Caution, b.Least = 2*b.Caution, mean
+	case mean < b.Least:
+		b.Caution, b.Least = max(1, b.Caution/2), mean
+	}
+}
+
+func scaled(v []float32, factor float64) []float32 {
+	out := make([]float32, len(v))
+	for i, x := range v {
+		out[i] = float32(factor * float64(x))
+	}
+	return out
+}
+
+func difference(a, b []float32) []float32 {
+	out := make([]float32, len(a))
+	for i := range a {
+		out[i] = a[i] - b[i]
+	}
+	return out
+}

@@ -1,0 +1,223 @@
+package scheduler
+
+import (
+	"errors"
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+// stochastic descends sum lambda (x - z)^2/2 over batches z of its own, with
+// momentum as in torch.optim.SGD.
+type stochastic struct {
+	lambda, x, v, z []float64
+	random          *rand.Rand
+	cfg             Config
+	holds           bool // honours wishes to hold a batch
+	step            int64
+	held            bool
+	sharpness       float64 // multiplies all curvature
+}
+
+func newStochastic(cfg Config) *stochastic {
+	s := &stochastic{
+		lambda: []float64{10, 5, 1, 0.5, 0.1}, x: []float64{1, 1, 1, 1, 1},
+		v: make([]float64, 5), z: make([]float64, 5),
+		random: rand.New(rand.NewPCG(7, 7)), holds: true, sharpness: 1,
+	}
+	cfg.MiniBatch, cfg.FallbackRate, cfg.SketchDimension, cfg.HasLossBound = true, 1e-3, 5, true
+	s.cfg = cfg
+	return s
+}
+
+func (s *stochastic) observe() Observation {
+	if !s.held {
+		for i := range s.z {
+			s.z[i] = 0.1 * s.random.NormFloat64()
+		}
+	}
+	o := Observation{
+		Step: s.step, GradientDotPrevious: math.NaN(), ParameterNorm: math.NaN(), AppliedRate: math.NaN(),
+		SameBatch: s.held, Sketch: make([]float32, len(s.x)),
+	}
+	for i, l := range s.lambda {
+		g := s.sharpness * l * (s.x[i] - s.z[i])
+		o.Sketch[i] = float32(g)
+		o.Loss += g * (s.x[i] - s.z[i]) / 2
+		o.GradientNormSquared += g * g
+	}
+	return o
+}
+
+func (s *stochastic) apply(o Observation, d Decision) {
+	for i, g := range o.Sketch {
+		g := float64(g)
+		s.v[i] = s.cfg.Momentum*s.v[i] + g
+		u := s.v[i]
+		if s.cfg.Nesterov {
+			u = g + s.cfg.Momentum*s.v[i]
+		}
+		s.x[i] -= d.Rate * u
+	}
+	s.step++
+	s.held = s.holds && d.HoldBatch > 0
+}
+
+func (s *stochastic) run(t *testing.T, c *Controller, steps int) (last Decision) {
+	t.Helper()
+	for range steps {
+		o := s.observe()
+		last = mustObserve(t, c, o)
+		s.apply(o, last)
+	}
+	return last
+}
+
+func TestMiniBatchRatesFollowTheSharpness(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		cfg  Config
+		rate float64 // times the sharpness of 10
+	}{
+		{"plain", Config{}, 1},
+		{"heavy ball", Config{Momentum: 0.9}, math.Pow(0.1, 2.0/3)},
+		{"Nesterov", Config{Momentum: 0.9, Nesterov: true}, math.Pow(0.1, 2.0/3)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newStochastic(c.cfg)
+			controller := mustController(t, s.cfg)
+			d := s.run(t, controller, 400)
+			if d.Reason != ReasonPlanned || d.Scale != 0 {
+				t.Errorf("after 400 steps: %+v", d)
+			}
+			// A burst may miss half of the sharpness, and nothing exceeds it but by
+			// rounding.
+			if low, high := 0.99*c.rate/10, 2*c.rate/10; d.Rate < low || d.Rate > high {
+				t.Errorf("rate %v, want %v to %v", d.Rate, low, high)
+			}
+			// At eight times the curvature the loss outgrows its bound once.
+			s.sharpness = 8
+			d = s.run(t, controller, 6*burstPeriod)
+			if low, high := 0.99*c.rate/80/2, 2*c.rate/80; d.Rate < low || d.Rate > high {
+				t.Errorf("rate %v at eight times the curvature, want %v to %v", d.Rate, low, high)
+			}
+		})
+	}
+}
+
+func TestMiniBatchRatesFallOverAKnownHorizon(t *testing.T) {
+	rateAt := func(step int, horizon int64) float64 {
+		s := newStochastic(Config{Horizon: horizon})
+		return s.run(t, mustController(t, s.cfg), step).Rate
+	}
+	early, late, beyond := rateAt(200, 1000), rateAt(900, 1000), rateAt(1200, 1000)
+	if !(early > 5*late) || !(late > beyond) || !(beyond > 0) {
+		t.Errorf("rates %v, %v and %v", early, late, beyond)
+	}
+}
+
+func TestTrainersThatHoldNoBatchKeepTheirRate(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		sketches bool
+	}{{"declines", true}, {"sends no sketch", false}} {
+		s := newStochastic(Config{})
+		s.holds = false
+		controller := mustController(t, s.cfg)
+		for range 100 {
+			o := s.observe()
+			if !c.sketches {
+				o.Sketch = nil
+			}
+			d := mustObserve(t, controller, o)
+			if o.Step > 0 && (d.Rate != 1e-3 || d.Reason != ReasonFallback) {
+				t.Fatalf("%s, step %d: %+v", c.name, o.Step, d)
+			}
+			if !c.sketches && d.HoldBatch > 0 {
+				t.Fatalf("%s: asked to hold a batch", c.name)
+			}
+			s.step++
+		}
+	}
+}
+
+// The policy constant keeps the trainer's rate while it is stable.
+func TestConstantMiniBatchRatesAreCapped(t *testing.T) {
+	for _, own := range []float64{1e-3, 10} {
+		s := newStochastic(Config{Policy: PolicyConstant})
+		s.cfg.FallbackRate = own
+		d := s.run(t, mustController(t, s.cfg), 200)
+		if d.Rate > own || d.Rate > 0.2 || own == 1e-3 && d.Rate != own {
+			t.Errorf("own rate %v: %+v", own, d)
+		}
+	}
+}
+
+// A step that was not reported makes the momentum unknown; no pair is believed
+// until it is forgotten.
+func TestMissedStepsSpoilNoPair(t *testing.T) {
+	s := newStochastic(Config{Momentum: 0.9})
+	c := mustController(t, s.cfg)
+	for range 600 {
+		o := s.observe()
+		d := mustObserve(t, c, o)
+		s.apply(o, d)
+		if s.step%37 == 0 { // a step that the service never hears of
+			s.held = false
+			s.apply(s.observe(), Decision{Rate: 0.05})
+		}
+		if sharpness := c.s.Bursts.sharpness(); sharpness > 10.1 {
+			t.Fatalf("step %d: sharpness %v, want up to 10", s.step, sharpness)
+		}
+	}
+}
+
+func TestGrowingLossesHalveMiniBatchRates(t *testing.T) {
+	s := newStochastic(Config{})
+	c := mustController(t, s.cfg)
+	before := s.run(t, c, 300)
+	for range burstPeriod + burstPeriod/2 {
+		o := s.observe()
+		o.Loss += 1e6
+		s.apply(o, mustObserve(t, c, o))
+	}
+	if after := s.run(t, c, 1); after.Rate > before.Rate/2*1.01 || after.Guard != GuardTrustRegion {
+		t.Errorf("rate %v before and %v after, guard %v", before.Rate, after.Rate, after.Guard)
+	}
+}
+
+func TestMiniBatchStateIsWhole(t *testing.T) {
+	s := newStochastic(Config{Momentum: 0.9, Nesterov: true, Horizon: 500})
+	c := mustController(t, s.cfg)
+	restored := mustController(t, s.cfg)
+	for range 150 {
+		o := s.observe()
+		want, got := mustObserve(t, c, o), mustObserve(t, restored, o)
+		if got.Rate != want.Rate || got.HoldBatch != want.HoldBatch {
+			t.Fatalf("step %d: %+v restored, %+v otherwise", o.Step, got, want)
+		}
+		data, err := c.MarshalBinary()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if restored, err = UnmarshalController(data); err != nil {
+			t.Fatalf("step %d: %v", o.Step, err)
+		}
+		s.apply(o, want)
+	}
+}
+
+func TestMiniBatchConfigIsChecked(t *testing.T) {
+	for _, cfg := range []Config{
+		{MiniBatch: true},
+		{Momentum: 0.9},
+		{Nesterov: true},
+		{MiniBatch: true, FallbackRate: 1, Momentum: 1},
+		{MiniBatch: true, FallbackRate: 1, Momentum: -0.1},
+		{MiniBatch: true, FallbackRate: 1, Momentum: math.NaN()},
+	} {
+		if _, err := NewController(cfg); !errors.Is(err, ErrConfig) {
+			t.Errorf("%+v: %v", cfg, err)
+		}
+	}
+}
