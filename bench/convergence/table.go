@@ -64,7 +64,15 @@ func tables(all []result) string {
 	costs := costsOf(all, reference)
 	for _, group := range groups(all, func(r result) contest { return r.contest() }) {
 		first := group[0]
-		fmt.Fprintf(&b, "\n%s, size %d: %d parameters, to %s\n", first.family.Title, first.size, first.dimension, first.family.Goal)
+		least, most := first.dimension, first.dimension
+		for _, r := range group {
+			least, most = min(least, r.dimension), max(most, r.dimension)
+		}
+		dimensions := strconv.Itoa(least)
+		if most > least {
+			dimensions += " to " + strconv.Itoa(most)
+		}
+		fmt.Fprintf(&b, "\n%s, size %d: %s parameters, to %s\n", first.family.Title, first.size, dimensions, first.family.Goal)
 		text := fmt.Sprintf("   method\tsolved\tgradients\trange\tx %s\tworst\tpeak\tsetting\n", reference)
 		lines := groups(group, func(r result) string { return r.Method })
 		slices.SortStableFunc(lines, func(a, b []result) int { return cmp.Compare(median(a, result.cost), median(b, result.cost)) })
