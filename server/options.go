@@ -11,6 +11,8 @@ type Options struct {
 	// Logger takes what operators should know: runs made and ended, estimates,
 	// panics, the server's start and stop. nil: [slog.Default].
 	Logger *slog.Logger
+	// Journal keeps the runs. nil: they live in memory and end with the process.
+	Journal Journal
 	// MaxRuns is the number of runs at most. 0: 10,000.
 	MaxRuns int
 	// MaxRunBytes is the memory that one run's EstimateSpectrum may take, in

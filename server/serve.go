@@ -45,8 +45,8 @@ func (s *Server) GRPCOptions() []grpc.ServerOption {
 	}
 }
 
-// Serve serves a new [Server], with health and reflection, on all listeners
-// until ctx ends or a listener fails, and closes them. It then stops
+// Serve serves a new [Server] with the journal's runs, health and reflection, on
+// all listeners until ctx ends or a listener fails, and closes them. It then stops
 // gracefully: no new calls, streams of rates and events end UNAVAILABLE, other
 // calls may finish within [Options.StopGrace]. The error is nil when ctx has
 // ended.
@@ -55,6 +55,12 @@ func Serve(ctx context.Context, options Options, listeners ...net.Listener) erro
 		return errors.New("server: no listener")
 	}
 	s := New(options)
+	if err := s.Recover(ctx); err != nil {
+		for _, l := range listeners {
+			_ = l.Close() // the error that matters is the recovery's
+		}
+		return err
+	}
 	g := grpc.NewServer(s.GRPCOptions()...)
 	s.Register(g)
 	state := health.NewServer()
@@ -77,6 +83,7 @@ func Serve(ctx context.Context, options Options, listeners ...net.Listener) erro
 	state.Shutdown() // watchers of the health see NOT_SERVING
 	s.Stop()
 	stopWithin(g, s.options.StopGrace, s.log)
+	s.saveAll(context.WithoutCancel(ctx))
 	for range waiting {
 		if e := <-failed; !errors.Is(e, grpc.ErrServerStopped) { // stopped before it began
 			err = errors.Join(err, e)

@@ -25,7 +25,7 @@ type Server struct {
 	stopping chan struct{}
 }
 
-// New makes a server without runs.
+// New makes a server without runs; see [Server.Recover].
 func New(options Options) *Server {
 	options = options.withDefaults()
 	return &Server{
@@ -49,7 +49,7 @@ func (s *Server) Stop() { s.stopOnce.Do(func() { close(s.stopping) }) }
 
 // lookup resolves the run that a request names.
 func (s *Server) lookup(ctx context.Context, id string) (*run, error) {
-	r, err := s.runs.Get(ctx, id)
+	r, err := s.runs.Get(ctx, keyOf(ctx, id).String())
 	if err == nil {
 		return r, nil
 	}

@@ -41,6 +41,9 @@ func TestMain(m *testing.M) {
 	if scratch, err = os.MkdirTemp("", "multirate-test-"); err != nil {
 		panic(err)
 	}
+	if err := os.Setenv("XDG_STATE_HOME", filepath.Join(scratch, "state")); err != nil { // where services keep their runs
+		panic(err)
+	}
 	code := m.Run()
 	_ = os.RemoveAll(scratch)
 	os.Exit(code)
@@ -240,6 +243,8 @@ func TestServeRefusesWhatItCannotDo(t *testing.T) {
 	}{
 		{[]string{"serve", "--log-level", "loud"}, "debug, info, warn or error"},
 		{[]string{"serve", "--log-format", "xml"}, "text or json"},
+		{[]string{"serve", "--sync", "never"}, "interval or always"},
+		{[]string{"serve", "--in-memory", "--data-dir", scratch}, "leave --data-dir out"},
 		{[]string{"serve", "--listen", "unix://" + scratch}, "not a socket"},
 		{[]string{"train", "--problem", "tea"}, "unknown problem"},
 		{[]string{"train", "--policy", "unspecified"}, "unknown policy"},

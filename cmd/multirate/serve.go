@@ -23,13 +23,17 @@ func serveCommand() *cobra.Command {
 		logFormat string
 		maxRunMiB int64
 		maxAllMiB int64
+		data      dataFlags
 	)
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve learning rates over gRPC",
 		Long: `Serve learning rates over gRPC, with health checks and reflection, until SIGINT
-or SIGTERM. It then stops gracefully: calls under way may finish. Runs live in
-memory; a trainer keeps them in its checkpoints as snapshots.
+or SIGTERM. It then stops gracefully: calls under way may finish.
+
+Runs are kept in the data directory: a step is answered once it is written there,
+and a server that was killed goes on with the same rates. --in-memory keeps
+nothing.
 
 Connections are in plain text. A unix socket is for its owner alone; listen on
 an address that others can reach only behind something that guards it.`,
@@ -43,15 +47,12 @@ an address that others can reach only behind something that guards it.`,
 			}
 			options.Logger = logger
 			options.MaxRunBytes, options.MaxTotalBytes = maxRunMiB<<20, maxAllMiB<<20
-			listeners, err := listenAll(listen)
-			if err != nil {
-				return err
-			}
-			return server.Serve(cmd.Context(), options, listeners...)
+			return data.serve(cmd.Context(), options, listen)
 		},
 	}
 	flags := cmd.Flags()
 	flags.StringArrayVarP(&listen, "listen", "l", []string{defaultAddress}, "address, unix:///path or host:port; may be repeated")
+	data.flags(flags)
 	flags.IntVar(&options.MaxRuns, "max-runs", 10_000, "runs at most")
 	flags.Int64Var(&maxRunMiB, "max-run-mib", 1<<10, "memory that one run's spectrum estimate may take, in MiB")
 	flags.Int64Var(&maxAllMiB, "max-total-mib", 4<<10, "memory that all spectrum estimates together may take, in MiB")
