@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	journalv1 "multirate/proto/multirate/journal/v1"
 	pb "multirate/proto/multirate/v1"
 	"multirate/server/store"
 )
@@ -37,9 +38,10 @@ func New(options Options) *Server {
 	}
 }
 
-// Register registers the service.
+// Register registers the service, and that of its runs' histories.
 func (s *Server) Register(registrar grpc.ServiceRegistrar) {
 	pb.RegisterLearningRateServiceServer(registrar, s)
+	journalv1.RegisterHistoryServiceServer(registrar, history{Server: s})
 }
 
 // Stop tells streams of rates, reports and events to end, UNAVAILABLE, once
