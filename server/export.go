@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -32,8 +33,14 @@ func (h history) ExportRun(req *journalv1.ExportRunRequest, stream grpc.ServerSt
 		r.mu.Unlock()
 		return refusef(codes.Unimplemented, ReasonNotOffered, "run %q has no history: this server keeps its runs in memory", r.id)
 	}
-	name, latest := r.ledger.name, r.ledger.last
+	err, name, latest := r.usable(), r.ledger.name, r.ledger.last
+	if r.ledger.broken != nil {
+		err, latest = nil, math.MaxUint64 // all that is left
+	}
 	r.mu.Unlock()
+	if err != nil {
+		return err
+	}
 	err = h.options.Journal.Events(ctx, name, 0, func(e journal.Event) error {
 		if e.Sequence > latest {
 			return errEnough

@@ -4,17 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
-	"sync"
-	"sync/atomic"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
+	journalv1 "multirate/proto/multirate/journal/v1"
 	"multirate/server/journal"
 )
 
 // Recover brings the runs of the journal back. It must come before the first
-// call. A run whose history is damaged is there, too, but each call on it says
-// so until it is deleted or restored from a checkpoint.
+// call. A run's history is folded at the first call on it, or by [Server.warm]:
+// a fold takes milliseconds, thousands of them seconds. A run whose history
+// turns out to be damaged says so at each call until it is deleted or restored
+// from a checkpoint.
 func (s *Server) Recover(ctx context.Context) error {
 	if s.options.Journal == nil {
 		return nil
@@ -24,65 +26,59 @@ func (s *Server) Recover(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("recover runs: %w", err)
 	}
-	work := make(chan string)
-	go func() {
-		defer close(work)
-		for _, name := range names {
-			work <- name
+	for _, name := range names {
+		if err := s.recoverRun(ctx, name); err != nil {
+			return fmt.Errorf("recover run %s: %w", name, err)
 		}
-	}()
-	var first error
-	var once sync.Once
-	var events atomic.Int64
-	var workers sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
-		workers.Go(func() {
-			for name := range work {
-				n, err := s.recoverRun(ctx, name)
-				if err != nil {
-					once.Do(func() { first = fmt.Errorf("recover run %s: %w", name, err) })
-				}
-				events.Add(n)
-			}
-		})
 	}
-	workers.Wait()
-	if first == nil {
-		s.log.Info("runs recovered", "runs", len(names), "events", events.Load(), "took", time.Since(begin).Round(time.Millisecond))
-	}
-	return first
+	s.log.Info("runs recovered", "runs", len(names), "took", time.Since(begin).Round(time.Millisecond))
+	return nil
 }
 
-// recoverRun returns the number of events that were folded.
-func (s *Server) recoverRun(ctx context.Context, name string) (int64, error) {
+func (s *Server) recoverRun(ctx context.Context, name string) error {
 	key, ok := parseRunKey(name)
 	if !ok {
-		return 0, errors.New("not a run's name")
+		return errors.New("not a run's name")
+	}
+	latest, err := s.options.Journal.Latest(ctx, name)
+	if err != nil {
+		return err
+	}
+	var event journalv1.Event
+	if err := proto.Unmarshal(latest.Data, &event); err == nil && event.GetDeleted() != nil {
+		s.log.Info("removal of a run completed", "run", key)
+		return s.options.Journal.Remove(ctx, name, 0, nil)
 	}
 	r := newRun(key, state{})
 	r.ledger = s.newLedger(key)
-	f, err := r.ledger.load()
-	switch {
-	case errors.Is(err, journal.ErrUnavailable):
-		return 0, err
-	case err != nil:
-		s.log.Error("the history of a run is damaged", "run", key, "error", err)
-		r.ledger.broken = err
-	case f.deleted || f.index == 0:
-		s.log.Info("removal of a run completed", "run", key)
-		return 0, r.ledger.journal.Remove(ctx, name, 0, nil)
-	case f.drifted > 0:
-		s.log.Warn("this version would have answered otherwise; the answers given stand", "run", key, "answers", f.drifted)
-	}
-	r.state = f.state
-	if err := s.runs.Create(ctx, name, r); err != nil {
-		return 0, err
-	}
-	return f.index - r.ledger.saved, nil
+	r.ledger.stale = true
+	return s.runs.Create(ctx, name, r)
 }
 
-// saveAll saves every run that has changed, so that the next start has nothing
-// to fold. No call may be under way.
+// warm folds the histories of all runs, one after the other, so that few of
+// them keep a trainer waiting. It ends early when the server stops.
+func (s *Server) warm(ctx context.Context) {
+	if s.options.Journal == nil {
+		return
+	}
+	runs, err := s.runs.List(ctx, "", s.options.MaxRuns)
+	if err != nil {
+		s.log.Warn("histories not folded ahead", "error", err)
+	}
+	for _, r := range runs {
+		select {
+		case <-s.stopping:
+			return
+		default:
+		}
+		if r.lock() == nil {
+			r.mu.Unlock()
+		}
+	}
+}
+
+// saveAll saves every run that has changed, so that the next start has little to
+// fold. No call may be under way.
 func (s *Server) saveAll(ctx context.Context) {
 	if s.options.Journal == nil {
 		return
@@ -96,5 +92,17 @@ func (s *Server) saveAll(ctx context.Context) {
 		s.save(r, 1)
 		r.ledger.closed = true
 		r.mu.Unlock()
+	}
+}
+
+// report logs what a fold has found.
+func (l *ledger) report(f fold, err error) {
+	switch {
+	case errors.Is(err, journal.ErrUnavailable):
+		l.log.Warn("history not read", "run", l.name, "error", err)
+	case err != nil:
+		l.log.Error("the history of a run is damaged", "run", l.name, "error", err)
+	case f.drifted > 0:
+		l.log.Warn("this version would have answered otherwise; the answers given stand", "run", l.name, "answers", f.drifted)
 	}
 }

@@ -156,7 +156,11 @@ func (s *Server) page(ctx context.Context, after string, size int, labels map[st
 			if r.key.tenant != tenant {
 				return page, nil
 			}
-			if view := r.listed(labels); view != nil {
+			view, err := r.listed(labels)
+			if err != nil {
+				return nil, err
+			}
+			if view != nil {
 				page.Runs = append(page.Runs, view)
 				bytes += proto.Size(view)
 			}
@@ -168,19 +172,23 @@ func (s *Server) page(ctx context.Context, after string, size int, labels map[st
 	}
 }
 
-// listed is the run's view, or nil when it was deleted or lacks a label.
-func (r *run) listed(labels map[string]string) *pb.Run {
+// listed is the run's view, or nil when it was deleted, is damaged or lacks a
+// label.
+func (r *run) listed(labels map[string]string) (*pb.Run, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.deleted || r.controller == nil {
-		return nil
+	if err := r.usable(); err != nil {
+		if r.deleted || r.ledger.broken != nil {
+			return nil, nil
+		}
+		return nil, err
 	}
 	for k, want := range labels {
 		if got, ok := r.decl.run.Labels[k]; !ok || got != want {
-			return nil
+			return nil, nil
 		}
 	}
-	return r.view()
+	return r.view(), nil
 }
 
 // A page token is "1" and the last id passed, in base64.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -68,6 +69,8 @@ func Serve(ctx context.Context, options Options, listeners ...net.Listener) erro
 	healthpb.RegisterHealthServer(g, state)
 	reflection.Register(g)
 
+	var warming sync.WaitGroup
+	warming.Go(func() { s.warm(ctx) })
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
 		s.log.Info("serving", "network", l.Addr().Network(), "address", l.Addr().String())
@@ -83,6 +86,7 @@ func Serve(ctx context.Context, options Options, listeners ...net.Listener) erro
 	state.Shutdown() // watchers of the health see NOT_SERVING
 	s.Stop()
 	stopWithin(g, s.options.StopGrace, s.log)
+	warming.Wait()
 	s.saveAll(context.WithoutCancel(ctx))
 	for range waiting {
 		if e := <-failed; !errors.Is(e, grpc.ErrServerStopped) { // stopped before it began

@@ -148,6 +148,18 @@ func (j *Journal) Events(ctx context.Context, run string, behind uint64, do func
 	}
 }
 
+// Latest returns the last event of a run, the zero one when there is none.
+func (j *Journal) Latest(ctx context.Context, run string) (Event, error) {
+	m, err := j.events.GetLastMsgForSubject(ctx, eventSubject+token(run))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return Event{}, nil
+	}
+	if err != nil {
+		return Event{}, translate("read the last event", err)
+	}
+	return Event{m.Data, m.Sequence}, nil
+}
+
 // Remove forgets a run. tombstone is an event that tells a reader to remove the
 // run, should this process end half-way; after is as for Append. Calling it
 // again, with a nil tombstone, completes a removal that failed.
