@@ -24,6 +24,7 @@ type Journal interface {
 	Append(ctx context.Context, run string, after uint64, event []byte) (sequence uint64, err error)
 	Save(ctx context.Context, run string, s journal.Snapshot) (revision uint64, err error)
 	Remove(ctx context.Context, run string, after uint64, tombstone []byte) error
+	Writable() error
 }
 
 const (

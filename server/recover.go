@@ -52,7 +52,11 @@ func (s *Server) recoverRun(ctx context.Context, name string) error {
 	r := newRun(key, state{})
 	r.ledger = s.newLedger(key)
 	r.ledger.stale = true
-	return s.runs.Create(ctx, name, r)
+	if err := s.runs.Create(ctx, name, r); err != nil {
+		return err
+	}
+	s.tenants.get(key.tenant).runs.Add(1) // also beyond a limit that has been lowered
+	return nil
 }
 
 // warm folds the histories of all runs, one after the other, so that few of

@@ -64,6 +64,20 @@ func (s *Server) CreateRun(ctx context.Context, req *pb.CreateRunRequest) (*pb.C
 // begin adds a run with its first event. The error is [store.ErrExists], or a
 // status.
 func (s *Server) begin(ctx context.Context, r *run, now func() time.Time, first *journalv1.Event) (*pb.Run, error) {
+	owner := s.tenants.get(r.key.tenant)
+	if !take(&owner.runs, owner.limits.Runs) {
+		if _, err := s.runs.Get(ctx, r.key.String()); err == nil {
+			return nil, store.ErrExists
+		}
+		return nil, refuseQuota(ReasonTooManyRuns, "tenant:"+owner.name, "runs", int64(owner.limits.Runs),
+			"there are %d runs, as many as a tenant may have: delete finished ones with DeleteRun", owner.limits.Runs)
+	}
+	kept := false
+	defer func() {
+		if !kept {
+			owner.runs.Add(-1)
+		}
+	}()
 	r.ledger = s.newLedger(r.key)
 	r.mu.Lock() // until the event is kept nobody sees the run
 	defer r.mu.Unlock()
@@ -80,6 +94,7 @@ func (s *Server) begin(ctx context.Context, r *run, now func() time.Time, first 
 		}
 	}
 	if err == nil {
+		kept = true
 		return r.view(), nil
 	}
 	r.deleted = true
@@ -217,6 +232,7 @@ func (s *Server) DeleteRun(ctx context.Context, req *pb.DeleteRunRequest) (*pb.D
 	if _, err := s.runs.Delete(ctx, r.key.String()); err != nil {
 		return nil, storeError(err, r.id, s.options.MaxRuns) // another call has deleted it
 	}
+	s.tenants.get(r.key.tenant).runs.Add(-1)
 	s.log.Info("run deleted", "run", r.key)
 	return &pb.DeleteRunResponse{}, nil
 }

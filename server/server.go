@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"google.golang.org/grpc"
 
@@ -21,6 +22,10 @@ type Server struct {
 	log     *slog.Logger
 	runs    store.Store[*run]
 	memory  budget
+	tenants tenants
+
+	metrics *metrics
+	ready   atomic.Bool
 
 	stopOnce sync.Once
 	stopping chan struct{}
@@ -29,13 +34,16 @@ type Server struct {
 // New makes a server without runs; see [Server.Recover].
 func New(options Options) *Server {
 	options = options.withDefaults()
-	return &Server{
+	s := &Server{
 		options:  options,
 		log:      options.Logger,
 		runs:     &store.Memory[*run]{Limit: options.MaxRuns},
 		memory:   budget{limit: options.MaxTotalBytes},
+		tenants:  tenants{limits: options.Tenant},
 		stopping: make(chan struct{}),
 	}
+	s.metrics = newMetrics(s, options.Metrics)
+	return s
 }
 
 // Register registers the service, and that of its runs' histories.
@@ -48,6 +56,18 @@ func (s *Server) Register(registrar grpc.ServiceRegistrar) {
 // they wait for the next message. Estimates go on; a graceful stop of the gRPC
 // server waits for them. Calling it again does nothing.
 func (s *Server) Stop() { s.stopOnce.Do(func() { close(s.stopping) }) }
+
+// Ready reports why calls should go elsewhere: runs are not recovered yet, the
+// server is stopping, or its journal takes nothing. nil: they are welcome.
+func (s *Server) Ready() error {
+	if !s.ready.Load() {
+		return errors.New("not serving")
+	}
+	if s.options.Journal == nil {
+		return nil
+	}
+	return s.options.Journal.Writable()
+}
 
 // lookup resolves the run that a request names.
 func (s *Server) lookup(ctx context.Context, id string) (*run, error) {

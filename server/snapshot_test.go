@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	pb "multirate/proto/multirate/v1"
+	"multirate/server/access"
 )
 
 // TestRestoreGoesOnWithTheSameBits: on another server, from any step, a run
@@ -119,7 +120,7 @@ func trained(t testing.TB, steps int) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, tr := newRun(runKey{defaultTenant, "r"}, s), newTrainer("r", threeScales(), 15)
+	r, tr := newRun(runKey{access.DefaultTenant, "r"}, s), newTrainer("r", threeScales(), 15)
 	for range steps {
 		a, err := r.advise(reportOf(tr.request()), time.Now)
 		if err != nil {
@@ -205,7 +206,7 @@ func FuzzDecodeState(f *testing.F) {
 			}
 			return
 		}
-		r := newRun(runKey{defaultTenant, "r"}, s)
+		r := newRun(runKey{access.DefaultTenant, "r"}, s)
 		if _, err := r.encode(); err != nil {
 			t.Fatal(err)
 		}

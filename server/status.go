@@ -61,6 +61,10 @@ const (
 	ReasonProductsUnusable   = "PRODUCTS_UNUSABLE"
 	ReasonSpectrumUnusable   = "SPECTRUM_UNUSABLE"
 
+	ReasonUnauthenticated = "UNAUTHENTICATED"
+	ReasonRateLimited     = "RATE_LIMITED"
+	ReasonTooManyStreams  = "TOO_MANY_STREAMS"
+
 	ReasonStopping  = "SERVER_STOPPING"
 	ReasonCancelled = "CANCELLED"
 	ReasonDeadline  = "DEADLINE_EXCEEDED"
@@ -117,6 +121,22 @@ func runNotFound(id string) error {
 
 func runExists(id, advice string) error {
 	return refusef(codes.AlreadyExists, ReasonRunExists, "there is a run %q already: %s", id, advice)
+}
+
+func unauthenticated(err error) error {
+	return refusef(codes.Unauthenticated, ReasonUnauthenticated,
+		"%v: send `authorization: Bearer TOKEN` with a token of this service's, or connect with a client certificate where it asks for one", err)
+}
+
+// rateLimited is the status of a call above its tenant's rate.
+func rateLimited(t *tenant) error {
+	wait := time.Duration(float64(time.Second) / t.limits.Rate)
+	return refuse(codes.ResourceExhausted, ReasonRateLimited,
+		fmt.Sprintf("more than %g calls a second: call again in %v, or let upcoming rates save calls", t.limits.Rate, wait),
+		&errdetails.QuotaFailure{Violations: []*errdetails.QuotaFailure_Violation{{
+			Subject: "tenant:" + t.name, Description: "calls a second", QuotaMetric: "calls_per_second", QuotaValue: int64(t.limits.Rate),
+		}}},
+		&errdetails.RetryInfo{RetryDelay: durationpb.New(wait)})
 }
 
 // journalError translates an error of the journal. The run is as the journal

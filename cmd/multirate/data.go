@@ -31,46 +31,46 @@ func (d *dataFlags) flags(flags *pflag.FlagSet) {
 	flags.Int64Var(&d.maxMiB, "max-data-mib", 0, "size of all histories together, in MiB, beyond which steps are refused; 0 for no limit")
 }
 
-// serve opens the journal, or none, and serves with it.
-func (d *dataFlags) serve(ctx context.Context, options server.Options, addresses []string) (err error) {
+// open opens the journal, or none. The context that it returns ends also when
+// the journal fails, and closeAll returns why.
+func (d *dataFlags) open(ctx context.Context, options *server.Options) (_ context.Context, closeAll func() error, err error) {
 	if d.inMemory && d.dir != "" {
-		return errors.New("--in-memory keeps nothing: leave --data-dir out, or --in-memory")
+		return nil, nil, errors.New("--in-memory keeps nothing: leave --data-dir out, or --in-memory")
 	}
 	kept, err := d.options(options.Logger)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	if !d.inMemory {
-		j, err := journal.Open(ctx, kept)
-		switch {
-		case errors.Is(err, journal.ErrLocked):
-			return fmt.Errorf("%w: stop it, or choose another --data-dir, or --in-memory", err)
-		case err != nil:
-			return err
+	if d.inMemory {
+		return ctx, func() error { return nil }, nil
+	}
+	j, err := journal.Open(ctx, kept)
+	switch {
+	case errors.Is(err, journal.ErrLocked):
+		return nil, nil, fmt.Errorf("%w: stop it, or choose another --data-dir, or --in-memory", err)
+	case err != nil:
+		return nil, nil, err
+	}
+	options.Journal = j
+	ctx, cancel := context.WithCancelCause(ctx)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case err := <-j.Failed():
+			cancel(err)
+		case <-ctx.Done():
 		}
-		defer func() { err = errors.Join(err, j.Close()) }()
-		options.Journal = j
-		var cancel context.CancelCauseFunc
-		ctx, cancel = context.WithCancelCause(ctx)
-		defer cancel(nil)
-		go func() {
-			select {
-			case err := <-j.Failed():
-				cancel(err)
-			case <-ctx.Done():
-			}
-		}()
-		defer func() {
-			if cause := context.Cause(ctx); errors.Is(cause, journal.ErrUnavailable) {
-				err = errors.Join(err, cause)
-			}
-		}()
-	}
-	listeners, err := listenAll(addresses)
-	if err != nil {
+	}()
+	return ctx, func() error {
+		cancel(nil)
+		<-watched
+		err := j.Close()
+		if cause := context.Cause(ctx); errors.Is(cause, journal.ErrUnavailable) {
+			err = errors.Join(cause, err)
+		}
 		return err
-	}
-	return server.Serve(ctx, options, listeners...)
+	}, nil
 }
 
 func (d *dataFlags) options(logger *slog.Logger) (journal.Options, error) {

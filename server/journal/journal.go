@@ -167,6 +167,17 @@ func (j *Journal) reportLoss(ctx context.Context) {
 // from then on, and only opening the folder again helps.
 func (j *Journal) Failed() <-chan error { return j.failed }
 
+// Writable reports why nothing can be kept now, nil when all is well.
+func (j *Journal) Writable() error {
+	if !j.server.JetStreamEnabled() {
+		return ErrUnavailable
+	}
+	if j.diskFull.Load() {
+		return ErrDiskFull
+	}
+	return nil
+}
+
 // watch looks after the storage until Close.
 func (j *Journal) watch() {
 	ticker := time.NewTicker(watchEvery)
