@@ -51,6 +51,7 @@ type timedJournal struct {
 	failures prometheus.Counter
 }
 
+// Append times and counts.
 func (j *timedJournal) Append(ctx context.Context, run string, after uint64, event []byte) (uint64, error) {
 	begin := time.Now()
 	sequence, err := j.Journal.Append(ctx, run, after, event)
@@ -62,6 +63,7 @@ func (j *timedJournal) Append(ctx context.Context, run string, after uint64, eve
 	return sequence, err
 }
 
+// Save counts failures.
 func (j *timedJournal) Save(ctx context.Context, run string, s journal.Snapshot) (uint64, error) {
 	revision, err := j.Journal.Save(ctx, run, s)
 	if err != nil {

@@ -107,23 +107,23 @@ func TestTenantsDoNotSeeEachOther(t *testing.T) {
 func TestTenantsHaveLimits(t *testing.T) {
 	c := shared(t, Options{Tenant: TenantLimits{Runs: 2, Streams: 1}})
 	x, y := as(t, "x"), as(t, "y.z")
-	make := func(ctx context.Context, id string) error {
+	create := func(ctx context.Context, id string) error {
 		_, err := c.CreateRun(ctx, &pb.CreateRunRequest{Run: &pb.Run{RunId: id, Dimension: 10}})
 		return err
 	}
 	for _, id := range []string{"a", "b", "a"} { // the repetition makes no new run
-		if err := make(x, id); err != nil {
+		if err := create(x, id); err != nil {
 			t.Fatal(err)
 		}
 	}
-	wantRefusal(t, make(x, "c"), refusal{codes.ResourceExhausted, ReasonTooManyRuns, ""})
-	if err := make(y, "c"); err != nil {
+	wantRefusal(t, create(x, "c"), refusal{codes.ResourceExhausted, ReasonTooManyRuns, ""})
+	if err := create(y, "c"); err != nil {
 		t.Error(err)
 	}
 	if _, err := c.DeleteRun(x, &pb.DeleteRunRequest{RunId: "a"}); err != nil {
 		t.Fatal(err)
 	}
-	if err := make(x, "c"); err != nil {
+	if err := create(x, "c"); err != nil {
 		t.Error(err)
 	}
 	watch := func(ctx context.Context, id string) error {

@@ -80,6 +80,7 @@ type overTCP struct {
 	credentials.TransportCredentials
 }
 
+// ServerHandshake is that of TLS, or none.
 func (o overTCP) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	if conn.LocalAddr().Network() == "unix" {
 		return conn, socketInfo{credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}}, nil
@@ -87,6 +88,7 @@ func (o overTCP) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo,
 	return o.TransportCredentials.ServerHandshake(conn)
 }
 
+// Clone is a copy.
 func (o overTCP) Clone() credentials.TransportCredentials {
 	return overTCP{o.TransportCredentials.Clone()}
 }
@@ -94,4 +96,5 @@ func (o overTCP) Clone() credentials.TransportCredentials {
 // socketInfo marks a connection over a unix socket.
 type socketInfo struct{ credentials.CommonAuthInfo }
 
+// AuthType names the connection's kind.
 func (socketInfo) AuthType() string { return "unix" }
