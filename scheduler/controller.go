@@ -212,7 +212,7 @@ func (c *Controller) decide(o Observation, linked bool, m estimator.Model) Decis
 	case m.Secant > 0 && !math.IsNaN(o.Loss):
 		return c.closedLoopStep(o, linked, m)
 	case o.Sketch == nil && len(c.s.Cycle.Rates) > 0 && !math.IsNaN(o.Loss):
-		return c.cycleStep(o)
+		return c.cycleStep(o, linked)
 	default:
 		return c.scalarStep(o, linked)
 	}

@@ -322,24 +322,41 @@ func TestWrongSpectrumIsAbandoned(t *testing.T) {
 		if err := adopt(c, exactSpectrum(wrong)); err != nil {
 			t.Fatal(err)
 		}
-		first, wanted := tr.loss(), false
+		first := tr.loss()
 		for range 3000 {
-			d := mustObserve(t, c, tr.observe())
-			wanted = wanted || d.EstimateWanted
-			tr.apply(d.Rate)
+			tr.apply(mustObserve(t, c, tr.observe()).Rate)
 		}
 		if !(tr.loss() < first) {
 			t.Errorf("factor %v: loss %v of the first", factor, tr.loss()/first)
 		}
-		if factor < 1 && !wanted {
-			t.Errorf("factor %v: no new estimate was asked for", factor)
+		if factor < 1 && len(c.s.Cycle.Rates) > 0 {
+			t.Errorf("factor %v: the cycle is still served", factor)
 		}
 	}
 }
 
+// At rates of 2/L for the true L the stiffest mode neither falls nor grows: the
+// loss alone would never refute a spectrum told to be half as stiff.
+func TestHalfTheStiffnessIsRefuted(t *testing.T) {
+	tr := newTrainer(6, 2, 1.5, 1e-3)
+	tr.sketches = false
+	cfg := tr.config()
+	cfg.Policy = PolicyMrGD
+	c := mustController(t, cfg)
+	if err := adopt(c, exactSpectrum([]float64{1, 0.75, 5e-4})); err != nil {
+		t.Fatal(err)
+	}
+	for range 200 {
+		tr.apply(mustObserve(t, c, tr.observe()).Rate)
+	}
+	if !c.s.Refuted {
+		t.Error("the spectrum still stands")
+	}
+}
+
 // Without sketches nothing tells whether a long step is still safe, so the
-// adaptive policy takes none.
-func TestAdaptiveServesTheStiffestScaleOpenLoop(t *testing.T) {
+// adaptive policy starts from the stiffest scale's rate and goes on by scalars.
+func TestAdaptiveStartsFromTheStiffestScale(t *testing.T) {
 	lambda := threeScales(10)
 	tr := newTrainer(5, lambda...)
 	tr.sketches = false
@@ -347,12 +364,19 @@ func TestAdaptiveServesTheStiffestScaleOpenLoop(t *testing.T) {
 	if err := adopt(c, exactSpectrum(lambda)); err != nil {
 		t.Fatal(err)
 	}
-	for range 100 {
+	first := tr.loss()
+	for i := range 300 {
 		d := mustObserve(t, c, tr.observe())
-		if d.Rate > 1.01 { // the stiffest scale is [1, 4]
-			t.Fatalf("rate %v", d.Rate)
+		if i == 0 && math.Abs(d.Rate-0.25) > 1e-9 { // the stiffest scale is [1, 4]
+			t.Fatalf("first rate %v", d.Rate)
+		}
+		if d.EstimateWanted {
+			t.Fatalf("step %d: another estimate is wanted, which nothing would come of", i)
 		}
 		tr.apply(d.Rate)
+		if tr.loss() > first {
+			t.Fatalf("step %d: loss %v of the first", i, tr.loss()/first)
+		}
 	}
 }
 
@@ -361,7 +385,7 @@ func TestAdaptiveServesTheStiffestScaleOpenLoop(t *testing.T) {
 // 1e-3 needs rates of nearly 1e3 in all.
 func TestNegativeCurvatureLimitsTheScalesServed(t *testing.T) {
 	for _, c := range []struct{ negative, longest float64 }{
-		{-1e-5, 1e3}, {-1e-2, 1}, {-10, 0.25},
+		{-1e-5, 1e3}, {-1e-2, 1}, {-10, 0}, // 0: no cycle
 	} {
 		lambda := []float64{4, 1, 1e-3, c.negative}
 		cfg := Config{Policy: PolicyChebyshev}
@@ -369,7 +393,7 @@ func TestNegativeCurvatureLimitsTheScalesServed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		longest := slices.Max(plan.cycle.Rates)
+		longest := slices.Max(append([]float64{0}, plan.cycle.Rates...))
 		if got := plan.cycle.amplification(c.negative); got > 2 && len(plan.cycle.Rates) > 1 {
 			t.Errorf("eigenvalue %v is multiplied by %v", c.negative, got)
 		}

@@ -16,10 +16,13 @@ const (
 	burstPairs = 6
 	// burstPeriod is the number of steps from one burst to the next.
 	burstPeriod = 46
-	// burstMemory is the number of bursts of which the largest sharpness counts:
-	// a burst may miss half of it, and too short a rate costs less than one too
-	// long.
-	burstMemory = 5
+	// sharpnessMemory is the decay of the sharpness known, per burst that shows
+	// less. A burst is a lower bound: it may miss half of the sharpness, and
+	// steps that have long been short leave nothing of the gradient along the
+	// stiffest direction. So only bursts at longRate of the rate for the
+	// sharpness known, or more, lower it.
+	sharpnessMemory = 0.8
+	longRate        = 0.45
 	// sharpnessRate is the rate of plain gradient descent times the sharpness:
 	// the edge of stability, at which training holds itself.
 	sharpnessRate = 2
@@ -28,8 +31,9 @@ const (
 	// openEnded divides the rate where no horizon is known, so that nothing
 	// makes it fall in the end.
 	openEnded = 2
-	// earlyPeriod is burstPeriod until burstMemory bursts have been seen.
+	// earlyPeriod is burstPeriod until earlyBursts bursts have been seen.
 	earlyPeriod = 12
+	earlyBursts = 5
 	// warmupBursts is the number of bursts over which the rate doubles from one
 	// to the next: short steps see less of the sharpness, and it rises early in
 	// training.
@@ -55,10 +59,11 @@ type bursts struct {
 	// the step then taken, nil where unknown.
 	Gradient, Displacement []float32
 	Displacements, Changes [][]float32
-	// Sharpness holds the latest bursts', Provisional what the present one has
-	// shown so far.
-	Sharpness   []float64
-	Provisional float64
+	// Sharpness is that of the Seen bursts so far, Provisional what the present
+	// one has shown, at rates no shorter than Shortest.
+	Sharpness, Provisional float64
+	Seen                   int
+	Shortest               float64
 	// Sum and Count are of the losses of the present period, Least is the least
 	// mean of one, since it last outgrew its bound; Caution divides the rate.
 	Sum, Least, Caution float64
@@ -92,7 +97,7 @@ func (c *Controller) miniBatchStep(o Observation, linked bool) Decision {
 		if b.Caution > 1 {
 			d.Guard = GuardTrustRegion
 		}
-		if n := warmupBursts - len(b.Sharpness); n > 0 {
+		if n := warmupBursts - b.Seen; n > 0 {
 			d.Rate, d.Reason, d.Guard = math.Ldexp(d.Rate, -n), ReasonWarmup, GuardWarmupGrowth
 		}
 	}
@@ -103,9 +108,7 @@ func (c *Controller) miniBatchStep(o Observation, linked bool) Decision {
 }
 
 // sharpness is the curvature to follow, 0 if unknown.
-func (b *bursts) sharpness() float64 {
-	return slices.Max(append([]float64{b.Provisional}, b.Sharpness...))
-}
+func (b *bursts) sharpness() float64 { return max(b.Sharpness, b.Provisional) }
 
 // spectrum is the one Ritz value that the bursts have shown, known to a factor
 // of two.
@@ -122,17 +125,16 @@ func (b *bursts) spectrum() estimator.Spectrum {
 
 // validate checks a stored state for sketches of the given length.
 func (b *bursts) validate(dimension int) error {
-	if b.Wait < 0 || b.Left < 0 || b.Count < 0 || len(b.Displacements) != len(b.Changes) || len(b.Displacements) > burstPairs ||
-		len(b.Sharpness) > burstMemory {
+	if b.Wait < 0 || b.Left < 0 || b.Count < 0 || b.Seen < 0 || len(b.Displacements) != len(b.Changes) || len(b.Displacements) >= burstPairs {
 		return errors.New("counter of a burst out of range")
 	}
-	if !(b.Caution >= 1) || !(b.Provisional >= 0) || !(b.Unknown >= 0) || !finite(b.Caution) || !finite(b.Provisional) || math.IsNaN(b.Least) {
-		return errors.New("burst with an undefined number")
-	}
-	for _, x := range b.Sharpness {
-		if !(x > 0) || !finite(x) {
-			return fmt.Errorf("sharpness %v", x)
+	for _, x := range []float64{b.Sharpness, b.Provisional, b.Shortest, b.Unknown, b.Caution - 1} {
+		if !(x >= 0) || !finite(x) {
+			return fmt.Errorf("burst with a number of %v", x)
 		}
+	}
+	if math.IsNaN(b.Sum) || math.IsNaN(b.Least) {
+		return errors.New("burst with an undefined loss")
 	}
 	sketches := slices.Concat(b.Displacements, b.Changes)
 	for _, optional := range [][]float32{b.Velocity, b.Gradient, b.Displacement} {
@@ -175,7 +177,7 @@ func (b *bursts) schedule() int {
 		b.Left--
 	case b.Wait == 0:
 		b.Left, b.Wait = burstPairs, burstPeriod
-		if len(b.Sharpness) < burstMemory {
+		if b.Seen < earlyBursts {
 			b.Wait = earlyPeriod
 		}
 	}
@@ -193,25 +195,32 @@ func (c *Controller) collect(o Observation, linked bool) {
 			b.Left = 0 // the trainer has declined, or is done
 		}
 	} else {
+		if len(b.Displacements) == 0 {
+			b.Shortest = o.AppliedRate
+		}
+		b.Shortest = min(b.Shortest, o.AppliedRate)
 		b.Displacements = append(b.Displacements, scaled(b.Displacement, -o.AppliedRate))
 		b.Changes = append(b.Changes, difference(o.Sketch, b.Gradient))
-		seen := estimator.Sharpness(b.Displacements, b.Changes)
-		switch {
-		case len(b.Displacements) < burstPairs:
-			b.Provisional = max(b.Provisional, seen)
-		case seen > 0:
-			b.Provisional = 0
-			b.Sharpness = append(b.Sharpness, seen)
-			if len(b.Sharpness) > burstMemory {
-				b.Sharpness = slices.Delete(b.Sharpness, 0, 1)
-			}
-			c.s.Revision++
-			fallthrough
-		default:
-			b.Displacements, b.Changes = nil, nil
+		b.Provisional = max(b.Provisional, estimator.Sharpness(b.Displacements, b.Changes))
+		if len(b.Displacements) == burstPairs {
+			c.endBurst()
 		}
 	}
 	c.follow(o)
+}
+
+// endBurst takes over what a whole burst has shown.
+func (c *Controller) endBurst() {
+	b := &c.s.Bursts
+	if b.Provisional > 0 {
+		if b.Shortest >= longRate*c.sharpRate(b.Sharpness) {
+			b.Sharpness *= sharpnessMemory
+		}
+		b.Sharpness = max(b.Sharpness, b.Provisional)
+		b.Seen++
+		c.s.Revision++
+	}
+	b.Provisional, b.Displacements, b.Changes = 0, nil, nil
 }
 
 // follow keeps the sketch of what the trainer does with the gradient: as in

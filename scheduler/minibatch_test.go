@@ -116,6 +116,19 @@ func TestMiniBatchRatesFallOverAKnownHorizon(t *testing.T) {
 	}
 }
 
+// Short steps leave nothing of the gradient along the stiffest direction. What
+// bursts then miss must not lengthen the rate.
+func TestShortStepsDoNotLowerTheSharpness(t *testing.T) {
+	s := newStochastic(Config{Horizon: 1000})
+	c := mustController(t, s.cfg)
+	s.run(t, c, 500)
+	before := c.s.Bursts.Sharpness
+	s.run(t, c, 500)
+	if after := c.s.Bursts.Sharpness; after < before*sharpnessMemory*0.999 {
+		t.Errorf("sharpness %v at half the horizon, %v at its end", before, after)
+	}
+}
+
 func TestTrainersThatHoldNoBatchKeepTheirRate(t *testing.T) {
 	for _, c := range []struct {
 		name     string

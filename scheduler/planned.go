@@ -19,6 +19,11 @@ const (
 	mostReachGrowth  = 16.0
 )
 
+// wrongSpectrum is the ratio of the curvature seen along a step to the stiffest of
+// the spectrum from which on the spectrum is wrong. A constant rate stays stable
+// up to twice.
+const wrongSpectrum = 1.5
+
 // maxUpcoming is the number of rates handed out ahead.
 const maxUpcoming = 64
 
@@ -49,18 +54,23 @@ func NewPlan(cfg Config, spectrum estimator.Spectrum) (Plan, error) {
 }
 
 // Adopt takes a plan over. While no sketches come, its cycle is served open loop
-// until the loss refutes it. A run whose loss has refuted a spectrum is not
-// quadratic enough for more than the constant rate of the stiffest scale.
+// until the loss refutes it; without a cycle, the rate that is safe for the
+// stiffest scale is where scalars start from. Once a run's loss has refuted a
+// spectrum, scalars alone decide.
 func (c *Controller) Adopt(p Plan) {
 	s := &c.s
-	s.Spectrum, s.Scales, s.Cycle = p.spectrum, p.scales, p.cycle
-	if s.Refuted {
-		s.Cycle = constantCycle(p.scales)
-	}
+	s.Spectrum, s.Scales = p.spectrum, p.scales
 	s.Revision++
-	s.Sketched, s.Outgrown = false, false
-	s.Stiffest = max(s.Stiffest, p.scales.Groups[0].Hi)
-	s.Reach = 0
+	s.Sketched, s.Outgrown, s.Reach = false, false, 0
+	s.Cycle, s.Seed = p.cycle, 0
+	if s.Refuted {
+		s.Cycle = Cycle{}
+	} else {
+		s.Stiffest = max(s.Stiffest, p.scales.Groups[0].Hi)
+		if len(s.Cycle.Rates) == 0 {
+			s.Seed = 1 / s.Stiffest
+		}
+	}
 	c.startPass(math.NaN())
 }
 
@@ -69,10 +79,13 @@ func (c *Controller) Adopt(p Plan) {
 // amplifies, so a cycle must not multiply what lies there by more than the growth
 // that the run allows. Long steps are blind where the loss is not quadratic, so
 // only a policy that asks for them by name gets them; the adaptive one waits for
-// sketches.
+// sketches. The zero Cycle: there is none.
 func cycleFor(cfg Config, scales estimator.Scales) (Cycle, error) {
-	if cfg.Policy != PolicyMrGD && cfg.Policy != PolicyChebyshev {
-		return constantCycle(scales), nil
+	switch cfg.Policy {
+	case PolicyConstant:
+		return Cycle{Rates: []float64{1 / scales.Groups[0].Hi}, Scale: []int{0}, Rho: 1}, nil
+	case PolicyAdaptive:
+		return Cycle{}, nil
 	}
 	for n := len(scales.Groups); n > 0; n-- {
 		served := estimator.Scales{Groups: scales.Groups[:n], Confidence: scales.Confidence[:n-1]}
@@ -84,12 +97,7 @@ func cycleFor(cfg Config, scales estimator.Scales) (Cycle, error) {
 			return cycle, nil
 		}
 	}
-	return constantCycle(scales), nil
-}
-
-// constantCycle is the rate that is safe for the stiffest scale.
-func constantCycle(scales estimator.Scales) Cycle {
-	return Cycle{Rates: []float64{1 / scales.Groups[0].Hi}, Scale: []int{0}, Rho: 1}
+	return Cycle{}, nil
 }
 
 // amplification is the factor by which one pass multiplies an error along the
@@ -109,13 +117,14 @@ func bestCycle(policy Policy, scales estimator.Scales) (Cycle, error) {
 	return BestChebyshev(scales, openLoopCycle)
 }
 
-// cycleStep serves the next rate of the open-loop cycle. Nothing but the loss
-// tells whether the spectrum still holds.
-func (c *Controller) cycleStep(o Observation) Decision {
+// cycleStep serves the next rate of the open-loop cycle. Nothing but the loss and
+// the gradient's norm tells whether the spectrum still holds.
+func (c *Controller) cycleStep(o Observation, linked bool) Decision {
 	s := &c.s
 	c.advanceUnobserved(o)
 	rose := o.Loss > s.CycleLoss+lossPrecision*math.Abs(s.CycleLoss)
-	if c.grown(o.Loss, s.CycleLoss) || rose && s.Position == 0 {
+	wrong := linked && c.curvatureAlong(o) > wrongSpectrum*s.Scales.Groups[0].Hi
+	if c.grown(o.Loss, s.CycleLoss) || rose && s.Position == 0 || wrong {
 		return c.refute(o)
 	}
 	if !rose && o.Step == s.Step+1 {
@@ -189,13 +198,10 @@ func (c *Controller) advanceUnobserved(o Observation) {
 	}
 }
 
-// refute answers a loss that the spectrum can't explain: safe rates, and a wish
-// for a new spectrum.
+// refute answers a loss that the spectrum can't explain: safe rates from here on.
 func (c *Controller) refute(o Observation) Decision {
 	s := &c.s
 	s.Cycle, s.Outgrown, s.Refuted = Cycle{}, true, true
 	c.startPass(math.NaN())
-	d := c.scalarStep(o, false)
-	d.EstimateWanted = true
-	return d
+	return c.scalarStep(o, false)
 }

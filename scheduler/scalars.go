@@ -12,11 +12,10 @@ const scalarSafety = 2
 // not to grow before there is evidence.
 const firstGrowth = 1.0 / 3
 
-// scalarCurvature is the curvature between the previous observation and this
-// one, from norms and inner products: |g - g'|/(rate |g'|) where the inner
-// product is known, otherwise what loss and norms tell. 0 when they tell
-// nothing.
-func (c *Controller) scalarCurvature(o Observation) float64 {
+// curvatureAlong is a lower bound of the largest curvature, from what the last
+// step did to norms, inner products and the loss: |g - g'|/(rate |g'|) where the
+// inner product is known. 0 when they tell nothing.
+func (c *Controller) curvatureAlong(o Observation) float64 {
 	last := c.s.Last
 	length := o.AppliedRate * math.Sqrt(last.NormSquared)
 	if !(length > 0) {
@@ -30,7 +29,15 @@ func (c *Controller) scalarCurvature(o Observation) float64 {
 	if excess := o.Loss - last.Loss + o.AppliedRate*last.NormSquared - rounding; excess > 0 {
 		seen = max(seen, 2*excess/(length*length))
 	}
-	return scalarSafety * seen
+	return seen
+}
+
+// scalarCurvature is curvatureAlong, with a margin for what it doesn't see.
+func (c *Controller) scalarCurvature(o Observation) float64 {
+	if math.IsNaN(o.GradientDotPrevious) {
+		return scalarSafety * c.curvatureAlong(o)
+	}
+	return c.curvatureAlong(o)
 }
 
 // scalarStep is adaptive gradient descent, which needs no line search and no
@@ -39,7 +46,8 @@ func (c *Controller) scalarCurvature(o Observation) float64 {
 //
 //	rate <- min(sqrt(2/3 + theta) rate, rate/sqrt((2 rate^2 L^2 - 1)+))
 //
-// with theta the last growth of the rate and L the curvature just seen.
+// with theta the last growth of the rate and L the curvature just seen. A
+// spectrum from products gives it a rate to start from.
 func (c *Controller) scalarStep(o Observation, linked bool) Decision {
 	s := &c.s
 	d := Decision{Reason: ReasonWarmup, Scale: -1, PredictedChange: math.NaN()}
@@ -47,7 +55,12 @@ func (c *Controller) scalarStep(o Observation, linked bool) Decision {
 	if linked {
 		curvature = c.scalarCurvature(o)
 	}
+	seeded := s.Seeded
+	s.Seeded = false
 	switch {
+	case s.Seed > 0:
+		d.Rate, d.Reason = s.Seed, ReasonFallback
+		s.Seed, s.Seeded = 0, true
 	case !s.Started || s.Last.Rate == 0:
 		d.Rate = c.firstRate(o)
 	case s.Outgrown || c.grown(o.Loss, math.NaN()):
@@ -62,7 +75,7 @@ func (c *Controller) scalarStep(o Observation, linked bool) Decision {
 		d.Rate, d.Reason = s.Last.Rate, ReasonFallback
 	default:
 		theta := firstGrowth
-		if s.Before > 0 {
+		if s.Before > 0 && !seeded {
 			theta = o.AppliedRate / s.Before
 		}
 		d.Rate, d.Reason = math.Sqrt(2.0/3+theta)*o.AppliedRate, ReasonFallback
@@ -70,7 +83,7 @@ func (c *Controller) scalarStep(o Observation, linked bool) Decision {
 			d.Rate = min(d.Rate, o.AppliedRate/math.Sqrt(2*e*e-1))
 		}
 	}
-	d.EstimateWanted = o.Sketch == nil && s.Started
+	d.EstimateWanted = o.Sketch == nil && s.Started && !s.Spectrum.Known()
 	c.bound(o, &d)
 	return d
 }

@@ -48,6 +48,10 @@ type state struct {
 	// served in full and did not raise the loss.
 	Reach             float64
 	Shortened, Proven bool
+	// Seed > 0 is the rate of a spectrum without a cycle, to be served next by the
+	// scalar road; Seeded: it was the last one served.
+	Seed   float64
+	Seeded bool
 	// Outgrown: the loss has just refuted the spectrum from products; Refuted:
 	// it has done so at least once.
 	Outgrown, Refuted bool
@@ -170,8 +174,8 @@ func (s *state) validate() error {
 		return errors.New("latest step is out of range")
 	case s.Position < 0 || s.Position > 0 && s.Position >= len(s.Cycle.Rates):
 		return errors.New("cycle position out of range")
-	case !(s.Reach >= 0):
-		return errors.New("negative or undefined reach")
+	case !(s.Reach >= 0) || !(s.Seed >= 0) || math.IsInf(s.Seed, 0):
+		return errors.New("negative or undefined reach or rate")
 	case len(s.Cycle.Rates) > 0 && len(s.Scales.Groups) == 0:
 		return errors.New("cycle without scales")
 	}

@@ -13,7 +13,7 @@ import (
 const (
 	comparedProblems  = 100
 	survivedProblems  = 1000
-	survivedGradients = 1000
+	survivedGradients = 500
 )
 
 // randomBars are promises about problems that nobody has chosen.

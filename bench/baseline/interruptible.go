@@ -18,6 +18,7 @@ type interruptible struct {
 	ctx context.Context
 }
 
+// Gradient is that of the problem while ctx lasts.
 func (p interruptible) Gradient(x, g []float64) float64 {
 	if p.ctx.Err() != nil {
 		return math.Inf(1)

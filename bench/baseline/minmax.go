@@ -28,72 +28,94 @@ func MinMax(scales []Interval, share float64) float64 {
 	for i := range scales {
 		scales[i].High = math.Max(scales[i].High, scales[i].Low*(1+1e-9))
 	}
-	return math.Acosh(1/math.Sqrt(share)) / green(scales)
+	return math.Acosh(1/math.Sqrt(share)) / newUnion(scales).green()
 }
 
-// green is G(0). G'(x) = q(x)/sqrt(prod (x-a_i)(x-b_i)) with q monic of degree
-// m-1 and one zero in every gap, such that G vanishes on every interval.
-func green(scales []Interval) float64 {
-	m := len(scales)
-	centres := make([]float64, m-1)
-	for k := range centres {
-		centres[k] = math.Sqrt(scales[k].High * scales[k+1].Low)
+// union is one of m intervals, with the polynomial q of its Green function:
+// G'(x) = q(x)/sqrt(prod (x-a_i)(x-b_i)), monic of degree m-1, with one zero in
+// every gap, such that G vanishes on every interval. q is
+//
+//	prod_j (x - z_j) + sum_k c_k z_k prod_{j != k} (x - z_j)
+//
+// with z_j the geometric mean of gap j: a basis whose members do not cancel.
+// Values are divided by size, prod_j max(x, z_j), against underflow.
+type union struct {
+	scales       []Interval
+	centres      []float64 // z
+	coefficients []float64 // c
+}
+
+func newUnion(scales []Interval) union {
+	m := len(scales) - 1
+	u := union{scales, make([]float64, m), make([]float64, m)}
+	for k := range m {
+		u.centres[k] = math.Sqrt(scales[k].High * scales[k+1].Low)
 	}
-	// q = prod_j (x - z_j) + sum_k c_k z_k prod_{j != k} (x - z_j), z_j the
-	// geometric mean of gap j: a basis whose members do not cancel.
-	product := func(x float64, except int) float64 {
-		value := 1.0
-		for j, z := range centres {
-			if j != except {
-				value *= (x - z) / math.Max(x, z)
-			}
-		}
-		return value
+	if m == 0 {
+		return u
 	}
-	scaled := func(x float64) float64 { // undoes the division in product
-		value := 1.0
-		for _, z := range centres {
-			value *= math.Max(x, z)
+	// The integral of G' over each gap is zero.
+	left, right := mat.NewDense(m, m, nil), mat.NewVecDense(m, nil)
+	for i := range m {
+		unit := u.size(u.centres[i])
+		integral := func(f func(x float64) float64) float64 {
+			return gapIntegral(scales[i].High, scales[i+1].Low, func(x, below, above float64) float64 {
+				return f(x) * u.size(x) / unit / rootOf(scales, x, i, below, above)
+			})
 		}
-		return value
+		for k := range m {
+			left.Set(i, k, integral(func(x float64) float64 { return u.member(x, k) }))
+		}
+		right.SetVec(i, -integral(func(x float64) float64 { return u.product(x, -1) }))
 	}
-	coefficients := make([]float64, m-1)
-	member := func(x float64, k int) float64 { return product(x, k) * centres[k] / math.Max(x, centres[k]) }
-	if m > 1 {
-		left, right := mat.NewDense(m-1, m-1, nil), mat.NewVecDense(m-1, nil)
-		for i := range m - 1 {
-			scale := scaled(centres[i])
-			weight := func(x, u, w float64) float64 { return scaled(x) / scale / rootOf(scales, x, i, u, w) }
-			for k := range m - 1 {
-				left.Set(i, k, gapIntegral(scales[i].High, scales[i+1].Low, func(x, u, w float64) float64 {
-					return member(x, k) * weight(x, u, w)
-				}))
-			}
-			right.SetVec(i, -gapIntegral(scales[i].High, scales[i+1].Low, func(x, u, w float64) float64 {
-				return product(x, -1) * weight(x, u, w)
-			}))
-		}
-		var c mat.VecDense
-		if err := c.SolveVec(left, right); err != nil {
-			return math.NaN()
-		}
-		copy(coefficients, c.RawVector().Data)
+	if err := mat.NewVecDense(m, u.coefficients).SolveVec(left, right); err != nil {
+		u.coefficients[0] = math.NaN()
 	}
-	// From 0 to the flattest edge a: x = a(1 - t^2) takes the singularity out.
+	return u
+}
+
+// size is what values at x are divided by.
+func (u union) size(x float64) float64 {
+	size := 1.0
+	for _, z := range u.centres {
+		size *= math.Max(x, z)
+	}
+	return size
+}
+
+// product is prod_{j != except} (x - z_j)/max(x, z_j).
+func (u union) product(x float64, except int) float64 {
+	value := 1.0
+	for j, z := range u.centres {
+		if j != except {
+			value *= (x - z) / math.Max(x, z)
+		}
+	}
+	return value
+}
+
+// member is the basis function of c_k.
+func (u union) member(x float64, k int) float64 {
+	return u.product(x, k) * u.centres[k] / math.Max(x, u.centres[k])
+}
+
+// green is G(0), the integral of |G'| from 0 to the flattest edge a. There
+// x = a(1 - t^2) takes the singularity out.
+func (u union) green() float64 {
 	const points = 4000
-	edge, sum := scales[0].Low, 0.0
+	edge, sum := u.scales[0].Low, 0.0
 	for i := range points {
 		t := (float64(i) + 0.5) / points
 		x := edge * (1 - t*t)
-		q := product(x, -1)
-		for k, c := range coefficients {
-			q += c * member(x, k)
+		q := u.product(x, -1)
+		for k, c := range u.coefficients {
+			q += c * u.member(x, k)
 		}
-		root := math.Sqrt(edge * (scales[0].High - x))
-		for _, s := range scales[1:] {
+		root := math.Sqrt(edge * (u.scales[0].High - x))
+		for _, s := range u.scales[1:] {
 			root *= math.Sqrt((s.Low - x) * (s.High - x))
 		}
-		sum += math.Abs(q) * scaled(x) / root * 2 * edge
+		sum += math.Abs(q) * u.size(x) / root * 2 * edge
 	}
 	return sum / points
 }

@@ -15,6 +15,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"multirate/bench/service"
 	"multirate/bench/suite"
@@ -36,7 +37,7 @@ type options struct {
 func main() {
 	o, err := parse()
 	if err == nil {
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
 		err = run(ctx, o)
 	}
@@ -81,7 +82,7 @@ func list[T int | float64](text string, parse func(string) (T, error)) (all []T,
 			continue
 		}
 		v, err := parse(word)
-		if err != nil || !(v > 0) {
+		if err != nil || v <= 0 {
 			return nil, fmt.Errorf("%q in %q is not a positive number", word, text)
 		}
 		all = append(all, v)
@@ -100,14 +101,10 @@ func run(ctx context.Context, o options) (err error) {
 	if len(cases) == 0 {
 		return errors.New("no family matches")
 	}
-	all, err := measureAll(ctx, client, cases, o)
-	if err != nil {
-		return err
-	}
-	printTables(os.Stdout, all)
-	printWorst(os.Stdout, all, o)
-	if o.out == "" {
-		return nil
+	all, interrupted := measureAll(ctx, client, cases, o)
+	fmt.Print(tables(all), worst(all, o))
+	if o.out == "" || len(all) == 0 {
+		return interrupted
 	}
 	if err := os.MkdirAll(o.out, 0o755); err != nil {
 		return err
@@ -120,7 +117,7 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	fmt.Printf("\n%s.csv and .png\n", path)
-	return nil
+	return interrupted
 }
 
 // machine says what the figures were measured on.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -67,7 +68,8 @@ type job struct {
 	to        *result
 }
 
-// measureAll measures every contender on every case, some at a time.
+// measureAll measures every contender on every case, some at a time. With an
+// error come the results that were complete before.
 func measureAll(ctx context.Context, client *multirate.Client, cases []instance, o options) ([]result, error) {
 	var jobs []job
 	for _, c := range cases {
@@ -91,10 +93,11 @@ func measureAll(ctx context.Context, client *multirate.Client, cases []instance,
 			for j := range queue {
 				began := time.Now()
 				row, err := j.contender.Measure(ctx, client, j.task, j.seed)
-				*j.to = result{row, j.instance, j.contender, j.task.Problem.Name(), j.task.Problem.Dim(), time.Since(began)}
 				if err != nil {
 					failed.Do(func() { first = err })
+					continue
 				}
+				*j.to = result{row, j.instance, j.contender, j.task.Problem.Name(), j.task.Problem.Dim(), time.Since(began)}
 			}
 		})
 	}
@@ -112,5 +115,5 @@ func measureAll(ctx context.Context, client *multirate.Client, cases []instance,
 	}
 	close(queue)
 	wait.Wait()
-	return all, first
+	return slices.DeleteFunc(all, func(r result) bool { return r.Method == "" }), first
 }

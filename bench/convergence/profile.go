@@ -1,14 +1,18 @@
 package main
 
 import (
+	"errors"
 	"image/color"
 	"math"
+	"os"
 	"slices"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/plotutil"
 	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgimg"
 )
 
 // profileReach is the largest ratio shown.
@@ -18,7 +22,7 @@ const profileReach = 100
 // 91, 2002): for each method the share of all problems that it solves within a
 // factor of what the best one takes. Limits are left out, and so are methods
 // that were not run on all problems.
-func drawProfile(path string, all []result) error {
+func drawProfile(path string, all []result) (err error) {
 	best := map[string]float64{}
 	for _, r := range all {
 		if known, ok := best[r.key()]; !r.contender.Limit && (!ok || r.cost() < known) {
@@ -30,9 +34,10 @@ func drawProfile(path string, all []result) error {
 	p.X.Label.Text, p.Y.Label.Text = "factor", "share"
 	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
 	p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = 1, profileReach, 0, 1
-	p.Legend.Top, p.Legend.XOffs = false, -5
 	p.BackgroundColor = color.White
 	p.Add(plotter.NewGrid())
+	legend := plot.NewLegend()
+	legend.Top, legend.Left, legend.Padding = true, true, 3
 	drawn := 0
 	for _, rows := range groups(all, func(r result) string { return r.Method }) {
 		if rows[0].contender.Limit || len(rows) < len(best) {
@@ -46,10 +51,22 @@ func drawProfile(path string, all []result) error {
 			line.Dashes = plotutil.Dashes(1 + drawn%4)
 		}
 		p.Add(line)
-		p.Legend.Add(rows[0].Method, line)
+		legend.Add(rows[0].Method, line)
 		drawn++
 	}
-	return p.Save(11*vg.Inch, 7*vg.Inch, path)
+	// The legend stands beside the plot, where it hides nothing.
+	const width, beside = 12 * vg.Inch, 3.2 * vg.Inch
+	image := vgimg.PngCanvas{Canvas: vgimg.New(width, 7*vg.Inch)}
+	canvas := draw.New(image)
+	p.Draw(draw.Crop(canvas, 0, -beside, 0, 0))
+	legend.Draw(draw.Crop(canvas, width-beside+5, 0, 0, -20))
+	file, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	_, err = image.WriteTo(file)
+	return err
 }
 
 // profile is a step function from 1 to profileReach.

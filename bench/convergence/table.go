@@ -58,24 +58,35 @@ func ratio(cost float64, costs map[string]float64, key string) float64 {
 	return cost / other
 }
 
-// printTables prints one table per contest, one line per method, best first.
-func printTables(w io.Writer, all []result) {
+// tables holds one table per contest, one line per method, best first.
+func tables(all []result) string {
+	var b strings.Builder
 	costs := costsOf(all, reference)
 	for _, group := range groups(all, func(r result) contest { return r.contest() }) {
 		first := group[0]
-		fmt.Fprintf(w, "\n%s, size %d: %d parameters, to %s\n", first.family.Title, first.size, first.dimension, first.family.Goal)
-		t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-		fmt.Fprintf(t, "   method\tsolved\tgradients\trange\tx %s\tworst\tpeak\tsetting\n", reference)
+		least, most := first.dimension, first.dimension
+		for _, r := range group {
+			least, most = min(least, r.dimension), max(most, r.dimension)
+		}
+		dimensions := strconv.Itoa(least)
+		if most > least {
+			dimensions += " to " + strconv.Itoa(most)
+		}
+		fmt.Fprintf(&b, "\n%s, size %d: %s parameters, to %s\n", first.family.Title, first.size, dimensions, first.family.Goal)
+		text := fmt.Sprintf("   method\tsolved\tgradients\trange\tx %s\tworst\tpeak\tsetting\n", reference)
 		lines := groups(group, func(r result) string { return r.Method })
 		slices.SortStableFunc(lines, func(a, b []result) int { return cmp.Compare(median(a, result.cost), median(b, result.cost)) })
 		for _, rows := range lines {
-			printLine(t, rows, costs)
+			text += line(rows, costs)
 		}
-		_ = t.Flush() // to memory or standard output
+		t := tabwriter.NewWriter(&b, 0, 0, 3, ' ', 0)
+		_, _ = io.WriteString(t, text) // to memory, as is the next
+		_ = t.Flush()
 	}
+	return b.String()
 }
 
-func printLine(w io.Writer, rows []result, costs map[string]float64) {
+func line(rows []result, costs map[string]float64) string {
 	solved, peak, low, high := 0, 0.0, math.Inf(1), 0.0
 	for _, r := range rows {
 		if r.Reached {
@@ -84,18 +95,18 @@ func printLine(w io.Writer, rows []result, costs map[string]float64) {
 		peak, low, high = max(peak, r.Peak), min(low, r.cost()), max(high, r.cost())
 	}
 	against := func(r result) float64 { return ratio(r.cost(), costs, r.key()) }
-	worst := math.NaN()
+	furthest := math.NaN()
 	for _, r := range rows {
-		if v := against(r); !(v <= worst) && !math.IsNaN(v) {
-			worst = v
+		if v := against(r); !(v <= furthest) && !math.IsNaN(v) {
+			furthest = v
 		}
 	}
 	setting := rows[0].Setting
 	if setting != "" {
 		setting += fmt.Sprintf(", of %d", rows[0].Tried)
 	}
-	fmt.Fprintf(w, "   %s\t%d/%d\t%s\t%s to %s\t%s\t%s\t%.3g\t%s\n", rows[0].Method, solved, len(rows),
-		count(median(rows, result.cost)), count(low), count(high), times(median(rows, against)), times(worst), peak, setting)
+	return fmt.Sprintf("   %s\t%d/%d\t%s\t%s to %s\t%s\t%s\t%.3g\t%s\n", rows[0].Method, solved, len(rows),
+		count(median(rows, result.cost)), count(low), count(high), times(median(rows, against)), times(furthest), peak, setting)
 }
 
 func count(v float64) string {
@@ -142,10 +153,11 @@ func groups[K comparable](all []result, key func(result) K) (split [][]result) {
 	return split
 }
 
-// printWorst lists, for each of multirate's methods, the problems on which it
+// worst lists, for each of multirate's methods, the problems on which it
 // failed, rose furthest above the start, and lost by the largest factor, with the
 // command that repeats them.
-func printWorst(w io.Writer, all []result, o options) {
+func worst(all []result, o options) string {
+	var b strings.Builder
 	costs := costsOf(all, reference)
 	for _, rows := range groups(all, func(r result) string { return r.Method }) {
 		if !rows[0].contender.Ours || o.worst < 1 {
@@ -160,13 +172,14 @@ func printWorst(w io.Writer, all []result, o options) {
 		slices.SortStableFunc(bad, func(a, b result) int {
 			return cmp.Or(-cmp.Compare(a.harm(costs), b.harm(costs)), strings.Compare(a.key(), b.key()))
 		})
-		fmt.Fprintf(w, "\n%s: %d of %d problems lost to %s, unsolved or with a peak above 1.05; the worst:\n", rows[0].Method, len(bad), len(rows), reference)
+		fmt.Fprintf(&b, "\n%s: %d of %d problems lost to %s, unsolved or with a peak above 1.05; the worst:\n", rows[0].Method, len(bad), len(rows), reference)
 		for _, r := range bad[:min(len(bad), o.worst)] {
-			fmt.Fprintf(w, "   %s: %s gradients, %s x %s, peak %.3g, end: %s\n      go run ./bench/convergence -families '^%s$' -seeds 1 -first-seed %d -sizes %d -targets %g -methods '^(%s|%s)$'\n",
+			fmt.Fprintf(&b, "   %s: %s gradients, %s x %s, peak %.3g, end: %s\n      go run ./bench/convergence -families '^%s$' -seeds 1 -first-seed %d -sizes %d -targets %g -methods '^(%s|%s)$'\n",
 				r.problem, count(r.cost()), times(ratio(r.cost(), costs, r.key())), reference, r.Peak, r.End,
 				r.family.Name, r.seed, r.size, r.family.Goal.Value, strings.ReplaceAll(r.Method, "+", `\+`), reference)
 		}
 	}
+	return b.String()
 }
 
 // harm orders what is worth a look: the peak and the ratio, whichever is larger.

@@ -83,8 +83,9 @@ const (
 	Policy_POLICY_UNSPECIFIED Policy = 0
 	// The closed loop's own choice: with sketches, sweeps over the reciprocal Ritz
 	// values, stiff directions first. Where only a spectrum from products is
-	// known, a constant rate that is safe for the stiffest scale: without sketches
-	// the service can't see whether a longer step still is. In mini-batch runs, a
+	// known, the rate that is safe for the stiffest scale, and from there on what
+	// norms and losses allow: without sketches the service can't see whether a
+	// much longer step is safe. In mini-batch runs, a
 	// fixed multiple of the reciprocal sharpness.
 	Policy_POLICY_ADAPTIVE Policy = 1
 	// The largest constant rate that is safe for the stiffest curvature known.
