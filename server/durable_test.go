@@ -203,10 +203,51 @@ func TestRecoveryKeepsWhatWasAcknowledged(t *testing.T) {
 	})
 }
 
-// failing fails chosen appends, before or after they take place.
+// failing fails chosen appends, before or after they take place, and saves.
 type failing struct {
 	*journal.Journal
-	before, after atomic.Bool
+	before, after, saves atomic.Bool
+}
+
+func (f *failing) Save(ctx context.Context, run string, s journal.Snapshot) (uint64, error) {
+	if f.saves.Load() {
+		return 0, journal.ErrUnavailable
+	}
+	return f.Journal.Save(ctx, run, s)
+}
+
+// TestUnsavedEventsAreNotForgotten: where no snapshot can be saved, a run stops
+// before the journal forgets events that recovery needs.
+func TestUnsavedEventsAreNotForgotten(t *testing.T) {
+	j := &failing{Journal: openUntilEnd(t, journal.Options{Dir: t.TempDir(), KeepEvents: journal.LeastKept})}
+	c := serveExisting(t, New(Options{Logger: quiet, Journal: j}))
+	create(t, c, &pb.Run{RunId: "r", Dimension: 15, Sketch: &pb.SketchSpec{Dimension: 15}})
+	tr := newTrainer("r", threeScales(), 15)
+	j.saves.Store(true)
+	var err error
+	for err == nil && tr.step < 2*journal.LeastKept {
+		var answer *pb.GetLearningRateResponse
+		if answer, err = c.GetLearningRate(t.Context(), tr.request()); err == nil {
+			tr.descend(answer.Rates[0].LearningRate)
+		}
+	}
+	wantRefusal(t, err, refusal{codes.Unavailable, ReasonJournalUnavailable, ""})
+	j.saves.Store(false)
+	tr.train(t, c, 5)
+	saved := snapshot(t, c, "r").Snapshot
+	for range journal.LeastKept + 1 { // changes behind which nothing is saved by itself
+		if _, err := c.RestoreRun(t.Context(), &pb.RestoreRunRequest{Snapshot: saved, Overwrite: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := snapshot(t, c, "r").Snapshot
+	again := New(Options{Logger: quiet, Journal: j})
+	if err := again.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := snapshot(t, serveExisting(t, again), "r").Snapshot; !bytes.Equal(got, want) {
+		t.Error("the run came back otherwise")
+	}
 }
 
 func (f *failing) Append(ctx context.Context, run string, last uint64, event []byte) (uint64, error) {

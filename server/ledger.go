@@ -76,11 +76,6 @@ func (r *run) record(now func() time.Time, e *journalv1.Event) error {
 		return nil
 	}
 	l.stale = true
-	if l.index-l.saved >= mostUnsaved {
-		if err := r.saveNow(); err != nil {
-			return err
-		}
-	}
 	e.Index, e.Time = l.index+1, timestamppb.New(now())
 	b, err := proto.Marshal(e)
 	if err != nil {
@@ -93,6 +88,21 @@ func (r *run) record(now func() time.Time, e *journalv1.Event) error {
 		return err
 	}
 	l.last, l.index, l.stale = last, e.Index, false
+	return nil
+}
+
+// makeRoom saves the state where the journal would else forget events that a
+// fold needs. It comes before the state changes, which is then what the snapshot
+// holds. The caller holds the lock.
+func (r *run) makeRoom() error {
+	l := r.ledger
+	if l == nil || l.index-l.saved < mostUnsaved {
+		return nil
+	}
+	if err := r.saveNow(); err != nil {
+		l.stale = true
+		return journalError(r.id, err)
+	}
 	return nil
 }
 

@@ -111,6 +111,9 @@ func (r *run) replace(s state, event *journalv1.Event, now func() time.Time) (*p
 	if err := r.mend(); err != nil {
 		return nil, err
 	}
+	if err := r.makeRoom(); err != nil {
+		return nil, err
+	}
 	if err := r.record(now, event); err != nil {
 		return nil, journalError(r.id, err)
 	}

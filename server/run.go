@@ -127,6 +127,9 @@ func (r *run) lockAlive(life context.Context) error {
 
 // advise answers a report, once the change is kept. The caller holds the lock.
 func (r *run) advise(rep *report, now func() time.Time) (advice, error) {
+	if err := r.makeRoom(); err != nil {
+		return advice{}, err
+	}
 	a, err := r.state.advise(rep)
 	if err != nil {
 		return advice{}, err

@@ -136,6 +136,9 @@ func (r *run) adopt(life context.Context, s *Server, dimension int64, spectrum e
 		return nil, err
 	}
 	defer r.mu.Unlock()
+	if err := r.makeRoom(); err != nil {
+		return nil, err
+	}
 	err = r.record(s.options.Now, &journalv1.Event{Change: &journalv1.Event_Adopted{Adopted: &journalv1.AdoptedEvent{
 		Spectrum: &pb.Spectrum{
 			Source: message.Source, RitzValues: message.RitzValues, Residual: message.Residual,
