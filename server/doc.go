@@ -8,7 +8,14 @@
 //
 // # Locks
 //
-// Each run has one mutex, held while the controller works, and never while
-// waiting for the network or orthogonalising vectors. Locks are taken in the
-// order store, run, watcher.
+// Each run has one mutex, held while the controller works and while the journal
+// keeps what has changed, and never while waiting for a client or
+// orthogonalising vectors. A run holds it while the store takes it in or out;
+// the store never calls into a run, and a watcher into neither.
+//
+// # Durability
+//
+// fold.go makes a run's state of its events, ledger.go keeps each event before
+// the call that caused it is answered, recover.go brings runs back at a start.
+// What could not be kept is undone by folding the history again.
 package server

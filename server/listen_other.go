@@ -2,6 +2,9 @@
 
 package server
 
-import "net"
+import (
+	"io/fs"
+	"net"
+)
 
-func listenUnix(path string) (net.Listener, error) { return net.Listen("unix", path) }
+func listenUnix(path string, _ fs.FileMode) (net.Listener, error) { return net.Listen("unix", path) }

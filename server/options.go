@@ -4,6 +4,11 @@ import (
 	"cmp"
 	"log/slog"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc/credentials"
+
+	"multirate/server/access"
 )
 
 // Options are a server's limits and wiring. The zero value is good.
@@ -11,6 +16,16 @@ type Options struct {
 	// Logger takes what operators should know: runs made and ended, estimates,
 	// panics, the server's start and stop. nil: [slog.Default].
 	Logger *slog.Logger
+	// Journal keeps the runs. nil: they live in memory and end with the process.
+	Journal Journal
+	// Credentials terminate TLS. nil: plain text.
+	Credentials credentials.TransportCredentials
+	// Authenticator names the tenant of each call. nil: there is one tenant.
+	Authenticator *access.Authenticator
+	// Metrics takes the server's metrics. nil: there are none.
+	Metrics prometheus.Registerer
+	// Tenant limits what each tenant may take.
+	Tenant TenantLimits
 	// MaxRuns is the number of runs at most. 0: 10,000.
 	MaxRuns int
 	// MaxRunBytes is the memory that one run's EstimateSpectrum may take, in

@@ -21,11 +21,11 @@ func (s *Server) GetLearningRate(ctx context.Context, req *pb.GetLearningRateReq
 		return nil, err
 	}
 	defer r.mu.Unlock()
-	answer, applied, err := r.advise(reportOf(req), s.options.Now)
-	if applied {
-		r.prepareSoon()
+	a, err := r.advise(reportOf(req), s.options.Now)
+	if a.applied {
+		s.prepareSoon(r)
 	}
-	return answer, err
+	return a.answer, err
 }
 
 func reportOf(req *pb.GetLearningRateRequest) *report {
@@ -50,14 +50,14 @@ func (s *Server) StreamLearningRates(stream grpc.BidiStreamingServer[pb.StreamLe
 		if r, err = follow(ctx, s, in, r, req.GetRunId()); err != nil {
 			return err
 		}
-		answer, _, err := s.adviseAlive(in.life, r, reportOf(req))
+		a, err := s.adviseAlive(in.life, r, reportOf(req))
 		if err != nil {
 			return err
 		}
-		if err := stream.Send(&pb.StreamLearningRatesResponse{Response: answer}); err != nil {
+		if err := stream.Send(&pb.StreamLearningRatesResponse{Response: a.answer}); err != nil {
 			return err
 		}
-		r.prepareSoon()
+		s.prepareSoon(r)
 	}
 }
 
@@ -79,9 +79,9 @@ func follow[M any](ctx context.Context, s *Server, in *inbox[M], r *run, id stri
 	return r, nil
 }
 
-func (s *Server) adviseAlive(life context.Context, r *run, rep *report) (*pb.GetLearningRateResponse, bool, error) {
+func (s *Server) adviseAlive(life context.Context, r *run, rep *report) (advice, error) {
 	if err := r.lockAlive(life); err != nil {
-		return nil, false, err
+		return advice{}, err
 	}
 	defer r.mu.Unlock()
 	return r.advise(rep, s.options.Now)
@@ -105,16 +105,17 @@ func (s *Server) ReportStatistics(stream grpc.ClientStreamingServer[pb.ReportSta
 		if r, err = follow(ctx, s, in, r, req.GetRunId()); err != nil {
 			return err
 		}
-		answer, applied, err := s.adviseAlive(in.life, r, &report{
+		a, err := s.adviseAlive(in.life, r, &report{
 			step: req.GetStep(), statistics: req.GetStatistics(), applied: req.GetAppliedLearningRates(),
 		})
 		if err != nil {
 			return err
 		}
-		if applied {
+		if a.applied {
 			reply.AppliedCount++
 		}
-		reply.LatestStep = &answer.Step
+		reply.LatestStep = &a.answer.Step
+		s.saveIfDue(r)
 	}
 }
 
@@ -124,11 +125,22 @@ func (s *Server) ReportStatistics(stream grpc.ClientStreamingServer[pb.ReportSta
 const flushTime = 20 * time.Microsecond
 
 // prepareSoon does work for the next step while the trainer takes this one: most
-// of what the controller spends on a step.
-func (r *run) prepareSoon() {
+// of what the controller spends on a step, and snapshots.
+func (s *Server) prepareSoon(r *run) {
 	time.AfterFunc(flushTime, func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.controller.Prepare()
+		s.save(r, snapshotEvery)
 	})
+}
+
+// saveIfDue is prepareSoon for reports, which come without a pause.
+func (s *Server) saveIfDue(r *run) {
+	if r.ledger == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s.save(r, snapshotEvery)
 }

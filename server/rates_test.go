@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	pb "multirate/proto/multirate/v1"
+	"multirate/server/access"
 )
 
 func sketched(id string) *pb.Run {
@@ -263,7 +264,7 @@ func TestRateAfterReports(t *testing.T) {
 		"nothing but reports":       {answer(0), nil, 1, nil, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRun("r", state{decl: d, answer: tt.answer, advised: tt.advised})
+			r := newRun(runKey{access.DefaultTenant, "r"}, state{decl: d, answer: tt.answer, advised: tt.advised})
 			got, err := r.appliedRate(&report{step: tt.step, applied: tt.applied})
 			if tt.want == 0 {
 				wantRefusal(t, err, refusal{codes.InvalidArgument, ReasonAppliedRateRequired, "applied_learning_rates"})
@@ -302,7 +303,7 @@ func TestMiniBatches(t *testing.T) {
 		"held": {one, one, true}, "changed": {one, two, false}, "named now": {nil, one, false},
 		"not named now": {one, nil, false}, "never named": {nil, nil, false},
 	} {
-		r := newRun("r", state{decl: d})
+		r := newRun(runKey{access.DefaultTenant, "r"}, state{decl: d})
 		r.hasBatch, r.batch = tt.before != nil, (&pb.Statistics{BatchId: tt.before}).GetBatchId()
 		o, err := r.observation(&report{step: 1, statistics: &pb.Statistics{BatchId: tt.now}}, nil)
 		if err != nil || o.SameBatch != tt.want {

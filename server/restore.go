@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	journalv1 "multirate/proto/multirate/journal/v1"
 	pb "multirate/proto/multirate/v1"
 	"multirate/server/store"
 )
@@ -42,16 +43,12 @@ func (s *Server) RestoreRun(ctx context.Context, req *pb.RestoreRunRequest) (*pb
 		id = req.RunId
 		restored.decl.run.RunId = id
 	}
-	r, err := s.place(ctx, id, restored, req.Overwrite)
+	view, err := s.place(ctx, keyOf(ctx, id), restored, req.Overwrite)
 	if err != nil {
 		return nil, err
 	}
-	s.log.Info("run restored", "run", id, "latest step", restored.latestStep())
-	if err := r.lock(); err != nil {
-		return nil, err
-	}
-	defer r.mu.Unlock()
-	return &pb.RestoreRunResponse{Run: r.view()}, nil
+	s.log.Info("run restored", "run", keyOf(ctx, id), "latest step", restored.latestStep())
+	return &pb.RestoreRunResponse{Run: view}, nil
 }
 
 func validateRestore(req *pb.RestoreRunRequest) error {
@@ -68,41 +65,57 @@ func validateRestore(req *pb.RestoreRunRequest) error {
 }
 
 // place puts a restored state into a run of that id, new or overwritten.
-func (s *Server) place(ctx context.Context, id string, restored state, overwrite bool) (*run, error) {
+func (s *Server) place(ctx context.Context, key runKey, restored state, overwrite bool) (*pb.Run, error) {
+	event := &journalv1.Event{}
+	if s.options.Journal != nil {
+		b, err := restored.encode()
+		if err != nil {
+			return nil, coreError(err)
+		}
+		event.Change = &journalv1.Event_Restored{Restored: &journalv1.RestoredEvent{Snapshot: b}}
+	}
 	for {
 		if ctx.Err() != nil {
 			return nil, interrupted(ctx)
 		}
-		fresh := newRun(id, restored)
-		err := s.runs.Create(ctx, id, fresh)
-		if err == nil {
-			return fresh, nil
-		}
+		view, err := s.begin(ctx, newRun(key, restored), s.options.Now, event)
 		if !errors.Is(err, store.ErrExists) {
-			return nil, storeError(err, id, s.options.MaxRuns)
+			return view, err
 		}
 		if !overwrite {
-			return nil, runExists(id, "set overwrite to replace it, or restore under another run_id")
+			return nil, runExists(key.id, "set overwrite to replace it, or restore under another run_id")
 		}
-		existing, err := s.runs.Get(ctx, id)
-		if err == nil && existing.replace(restored, s.options.Now) {
-			return existing, nil
+		existing, err := s.runs.Get(ctx, key.String())
+		if errors.Is(err, store.ErrNotFound) {
+			continue // deleted in between
 		}
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return nil, storeError(err, id, s.options.MaxRuns)
+		if err != nil {
+			return nil, storeError(err, key.id, s.options.MaxRuns)
 		}
-		// The run was deleted in between.
+		view, err = existing.replace(restored, event, s.options.Now)
+		if view != nil || err != nil {
+			return view, err
+		}
 	}
 }
 
-// replace puts the run into another state; streams of rates, reports and
-// estimates on it are aborted, watchers told. It reports false when the run was
-// deleted.
-func (r *run) replace(s state, now func() time.Time) bool {
+// replace puts the run into another state, once that is kept; streams of rates,
+// reports and estimates on it are aborted, watchers told. It returns nothing
+// when the run was deleted.
+func (r *run) replace(s state, event *journalv1.Event, now func() time.Time) (*pb.Run, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.deleted {
-		return false
+		return nil, nil
+	}
+	if err := r.mend(); err != nil {
+		return nil, err
+	}
+	if err := r.makeRoom(); err != nil {
+		return nil, err
+	}
+	if err := r.record(now, event); err != nil {
+		return nil, journalError(r.id, err)
 	}
 	r.end(errRestored)
 	r.life, r.end = context.WithCancelCause(context.Background())
@@ -112,5 +125,5 @@ func (r *run) replace(s state, now func() time.Time) bool {
 			Restored: &pb.RestoredEvent{LatestStep: stepOrAbsent(s.latestStep())},
 		}})
 	}
-	return true
+	return r.view(), nil
 }

@@ -16,7 +16,8 @@ import (
 
 // run is a live run. Its state may be replaced as a whole by RestoreRun.
 type run struct {
-	id string
+	key runKey
+	id  string // the key's
 
 	mu sync.Mutex
 	state
@@ -28,6 +29,8 @@ type run struct {
 	// estimating is set while an EstimateSpectrum is under way.
 	estimating bool
 	watchers   map[*watcher]struct{}
+	// ledger keeps the run's history; nil in memory.
+	ledger *ledger
 }
 
 // state is all of a run that a snapshot holds.
@@ -51,8 +54,8 @@ type state struct {
 	revision, spectrumStep int64
 }
 
-func newRun(id string, s state) *run {
-	r := &run{id: id, state: s}
+func newRun(key runKey, s state) *run {
+	r := &run{key: key, id: key.id, state: s}
 	r.life, r.end = context.WithCancelCause(context.Background())
 	return r
 }
@@ -93,11 +96,19 @@ func stepOrAbsent(step int64) *int64 {
 // lock takes the run's mutex for a call that found the run earlier.
 func (r *run) lock() error {
 	r.mu.Lock()
-	if r.deleted {
+	err := r.usable()
+	if err != nil {
 		r.mu.Unlock()
+	}
+	return err
+}
+
+// usable reports why no call can go on with the run. The caller holds the lock.
+func (r *run) usable() error {
+	if r.deleted {
 		return ended(r.id, errDeleted)
 	}
-	return nil
+	return r.refresh()
 }
 
 // lockAlive is lock for a call that belongs to one life of the run.
@@ -107,58 +118,85 @@ func (r *run) lockAlive(life context.Context) error {
 		r.mu.Unlock()
 		return ended(r.id, context.Cause(life))
 	}
-	return nil
+	err := r.usable()
+	if err != nil {
+		r.mu.Unlock()
+	}
+	return err
 }
 
-// advise answers a report. applied tells whether it was new, rather than a
-// retry of the latest one. The caller holds the lock.
-func (r *run) advise(rep *report, now func() time.Time) (answer *pb.GetLearningRateResponse, applied bool, err error) {
-	sketch, err := r.decl.validateReport(rep)
+// advise answers a report, once the change is kept. The caller holds the lock.
+func (r *run) advise(rep *report, now func() time.Time) (advice, error) {
+	if err := r.makeRoom(); err != nil {
+		return advice{}, err
+	}
+	a, err := r.state.advise(rep)
 	if err != nil {
-		return nil, false, err
+		return advice{}, err
 	}
-	seen := fingerprint(rep)
-	if r.answer != nil && rep.step <= r.answer.Step {
-		if rep.step < r.answer.Step || seen != r.fingerprint {
-			return nil, false, r.alreadyAnswered(rep)
-		}
-		r.hand(rep, now)
-		return r.answer, false, nil
+	if err := r.recordAdvice(now, rep, a); err != nil {
+		return advice{}, journalError(r.id, err)
 	}
-	observation, err := r.observation(rep, sketch)
-	if err != nil {
-		return nil, false, err
-	}
-	decision, err := r.controller.Observe(observation)
-	if err != nil {
-		return nil, false, coreError(err)
-	}
-	r.answer, r.fingerprint = translate(rep.step, r.decl.groups, &decision), seen
-	r.hasBatch, r.batch = rep.statistics.BatchId != nil, rep.statistics.GetBatchId()
-	if decision.SpectrumRevision != r.revision {
-		r.revision, r.spectrumStep = decision.SpectrumRevision, rep.step
-	}
-	r.hand(rep, now)
-	return r.answer, true, nil
-}
-
-// hand notes that the trainer is given the latest answer, if it asked for it.
-func (r *run) hand(rep *report, now func() time.Time) {
-	if !rep.asked || r.advised == r.answer {
-		return
-	}
-	r.advised = r.answer
-	if len(r.watchers) > 0 {
+	if a.handed && len(r.watchers) > 0 {
 		r.publish(now(), &pb.WatchRunResponse{Event: &pb.WatchRunResponse_Step{Step: &pb.StepEvent{
 			Advice:              r.answer,
 			Loss:                rep.statistics.Loss,
 			GradientNormSquared: rep.statistics.GetGradientNormSquared(),
 		}}})
 	}
+	return a, nil
 }
 
-func (r *run) alreadyAnswered(rep *report) error {
-	latest := r.answer.Step
+// advice is the answer to a report, and what the report changed.
+type advice struct {
+	answer *pb.GetLearningRateResponse
+	// applied: the report was new, rather than a retry of the latest one.
+	applied bool
+	// handed: the trainer is given the answer for the first time.
+	handed bool
+}
+
+// advise answers a report. An error leaves the state as it was.
+func (s *state) advise(rep *report) (advice, error) {
+	sketch, err := s.decl.validateReport(rep)
+	if err != nil {
+		return advice{}, err
+	}
+	seen := fingerprint(rep)
+	if s.answer != nil && rep.step <= s.answer.Step {
+		if rep.step < s.answer.Step || seen != s.fingerprint {
+			return advice{}, s.alreadyAnswered(rep)
+		}
+		return advice{answer: s.answer, handed: s.hand(rep)}, nil
+	}
+	observation, err := s.observation(rep, sketch)
+	if err != nil {
+		return advice{}, err
+	}
+	decision, err := s.controller.Observe(observation)
+	if err != nil {
+		return advice{}, coreError(err)
+	}
+	s.answer, s.fingerprint = translate(rep.step, s.decl.groups, &decision), seen
+	s.hasBatch, s.batch = rep.statistics.BatchId != nil, rep.statistics.GetBatchId()
+	if decision.SpectrumRevision != s.revision {
+		s.revision, s.spectrumStep = decision.SpectrumRevision, rep.step
+	}
+	return advice{answer: s.answer, applied: true, handed: s.hand(rep)}, nil
+}
+
+// hand notes that the trainer is given the latest answer, if it asked for it,
+// and reports whether that is new.
+func (s *state) hand(rep *report) bool {
+	if !rep.asked || s.advised == s.answer {
+		return false
+	}
+	s.advised = s.answer
+	return true
+}
+
+func (s *state) alreadyAnswered(rep *report) error {
+	latest := s.answer.Step
 	if rep.step == latest {
 		return refuseField(codes.FailedPrecondition, ReasonStepAnswered, "statistics",
 			"differ from those that step %d was answered for: a step is answered once; go on with step %d, "+
@@ -170,8 +208,8 @@ func (r *run) alreadyAnswered(rep *report) error {
 }
 
 // observation translates a report that is later than every one before.
-func (r *run) observation(rep *report, sketch []float32) (scheduler.Observation, error) {
-	rate, err := r.appliedRate(rep)
+func (s *state) observation(rep *report, sketch []float32) (scheduler.Observation, error) {
+	rate, err := s.appliedRate(rep)
 	if err != nil {
 		return scheduler.Observation{}, err
 	}
@@ -184,25 +222,25 @@ func (r *run) observation(rep *report, sketch []float32) (scheduler.Observation,
 		ParameterNorm:       orNaN(st.ParameterNorm),
 		Sketch:              sketch,
 		AppliedRate:         rate,
-		SameBatch:           !r.decl.mini || st.BatchId != nil && r.hasBatch && r.batch == *st.BatchId,
+		SameBatch:           !s.decl.mini || st.BatchId != nil && s.hasBatch && s.batch == *st.BatchId,
 	}, nil
 }
 
 // appliedRate is the rate of the previous step, NaN for the advised one. After
 // a step that was only reported, it is the upcoming rate that the trainer held
 // for it, which need not be what the controller would have advised there.
-func (r *run) appliedRate(rep *report) (float64, error) {
+func (s *state) appliedRate(rep *report) (float64, error) {
 	if len(rep.applied) > 0 {
 		return rep.applied[0], nil
 	}
-	if r.answer == nil || r.advised == r.answer {
+	if s.answer == nil || s.advised == s.answer {
 		return math.NaN(), nil
 	}
 	previous, held := rep.step-1, int64(0)
-	if r.advised != nil {
-		held = int64(len(r.advised.Upcoming))
-		if i := previous - r.advised.Step - 1; i < held {
-			return r.advised.Upcoming[i].LearningRates[0], nil
+	if s.advised != nil {
+		held = int64(len(s.advised.Upcoming))
+		if i := previous - s.advised.Step - 1; i < held {
+			return s.advised.Upcoming[i].LearningRates[0], nil
 		}
 	}
 	var v violations

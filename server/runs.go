@@ -6,10 +6,13 @@ import (
 	"encoding/base64"
 	"errors"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
+	journalv1 "multirate/proto/multirate/journal/v1"
 	pb "multirate/proto/multirate/v1"
+	"multirate/server/journal"
 	"multirate/server/store"
 )
 
@@ -35,17 +38,19 @@ func (s *Server) CreateRun(ctx context.Context, req *pb.CreateRunRequest) (*pb.C
 	if err != nil {
 		return nil, err
 	}
-	r := newRun(id, state)
+	key := keyOf(ctx, id)
 	for {
-		err := s.runs.Create(ctx, id, r)
+		// The event's time is the run's, so that a fold gives the same state.
+		view, err := s.begin(ctx, newRun(key, state), func() time.Time { return state.created },
+			&journalv1.Event{Change: &journalv1.Event_Created{Created: &journalv1.CreatedEvent{Run: d.run}}})
 		if err == nil {
-			s.log.Info("run created", "run", id, "dimension", d.run.Dimension, "policy", d.config.Policy)
-			return s.created(r)
+			s.log.Info("run created", "run", key, "dimension", d.run.Dimension, "policy", d.config.Policy)
+			return &pb.CreateRunResponse{Run: view}, nil
 		}
 		if !errors.Is(err, store.ErrExists) {
-			return nil, storeError(err, id, s.options.MaxRuns)
+			return nil, err
 		}
-		existing, err := s.runs.Get(ctx, id)
+		existing, err := s.runs.Get(ctx, key.String())
 		if errors.Is(err, store.ErrNotFound) {
 			continue // deleted in between
 		}
@@ -56,12 +61,51 @@ func (s *Server) CreateRun(ctx context.Context, req *pb.CreateRunRequest) (*pb.C
 	}
 }
 
-func (s *Server) created(r *run) (*pb.CreateRunResponse, error) {
-	if err := r.lock(); err != nil {
-		return nil, err
+// begin adds a run with its first event. The error is [store.ErrExists], or a
+// status.
+func (s *Server) begin(ctx context.Context, r *run, now func() time.Time, first *journalv1.Event) (*pb.Run, error) {
+	owner := s.tenants.get(r.key.tenant)
+	if !take(&owner.runs, owner.limits.Runs) {
+		if _, err := s.runs.Get(ctx, r.key.String()); err == nil {
+			return nil, store.ErrExists
+		}
+		return nil, refuseQuota(ReasonTooManyRuns, "tenant:"+owner.name, "runs", int64(owner.limits.Runs),
+			"there are %d runs, as many as a tenant may have: delete finished ones with DeleteRun", owner.limits.Runs)
 	}
+	kept := false
+	defer func() {
+		if !kept {
+			owner.runs.Add(-1)
+		}
+	}()
+	r.ledger = s.newLedger(r.key)
+	r.mu.Lock() // until the event is kept nobody sees the run
 	defer r.mu.Unlock()
-	return &pb.CreateRunResponse{Run: r.view()}, nil
+	if err := s.runs.Create(ctx, r.key.String(), r); errors.Is(err, store.ErrExists) {
+		return nil, err
+	} else if err != nil {
+		return nil, storeError(err, r.id, s.options.MaxRuns)
+	}
+	err := r.record(now, first)
+	if errors.Is(err, journal.ErrConflict) {
+		// What is there is of a run whose creation nobody was told of.
+		if err = r.ledger.clear(ctx); err == nil {
+			err = r.record(now, first)
+		}
+	}
+	if err == nil {
+		kept = true
+		return r.view(), nil
+	}
+	r.deleted = true
+	if r.ledger != nil {
+		r.ledger.removed = true
+	}
+	r.end(errDeleted)
+	if _, gone := s.runs.Delete(ctx, r.key.String()); gone != nil {
+		s.log.Error("run not taken back", "run", r.key, "error", gone)
+	}
+	return nil, journalError(r.id, err)
 }
 
 // recreated answers the repetition of an earlier CreateRun.
@@ -110,11 +154,12 @@ func (s *Server) ListRuns(ctx context.Context, req *pb.ListRunsRequest) (*pb.Lis
 
 func (s *Server) page(ctx context.Context, after string, size int, labels map[string]string) (*pb.ListRunsResponse, error) {
 	page, bytes := &pb.ListRunsResponse{}, 0
+	tenant := tenantOf(ctx)
 	for {
 		if ctx.Err() != nil {
 			return nil, interrupted(ctx)
 		}
-		runs, err := s.runs.List(ctx, after, maxPage)
+		runs, err := s.runs.List(ctx, runKey{tenant, after}.String(), maxPage)
 		if err != nil {
 			return nil, coreError(err)
 		}
@@ -123,7 +168,14 @@ func (s *Server) page(ctx context.Context, after string, size int, labels map[st
 				page.NextPageToken = pageToken(after)
 				return page, nil
 			}
-			if view := r.listed(labels); view != nil {
+			if r.key.tenant != tenant {
+				return page, nil
+			}
+			view, err := r.listed(labels)
+			if err != nil {
+				return nil, err
+			}
+			if view != nil {
 				page.Runs = append(page.Runs, view)
 				bytes += proto.Size(view)
 			}
@@ -135,19 +187,23 @@ func (s *Server) page(ctx context.Context, after string, size int, labels map[st
 	}
 }
 
-// listed is the run's view, or nil when it was deleted or lacks a label.
-func (r *run) listed(labels map[string]string) *pb.Run {
+// listed is the run's view, or nil when it was deleted, is damaged or lacks a
+// label.
+func (r *run) listed(labels map[string]string) (*pb.Run, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.deleted {
-		return nil
+	if err := r.usable(); err != nil {
+		if r.deleted || r.ledger.broken != nil {
+			return nil, nil
+		}
+		return nil, err
 	}
 	for k, want := range labels {
 		if got, ok := r.decl.run.Labels[k]; !ok || got != want {
-			return nil
+			return nil, nil
 		}
 	}
-	return r.view()
+	return r.view(), nil
 }
 
 // A page token is "1" and the last id passed, in base64.
@@ -164,14 +220,19 @@ func parsePageToken(token string) (after string, ok bool) {
 
 // DeleteRun implements the RPC of that name.
 func (s *Server) DeleteRun(ctx context.Context, req *pb.DeleteRunRequest) (*pb.DeleteRunResponse, error) {
-	if _, err := s.lookup(ctx, req.GetRunId()); err != nil {
+	r, err := s.lookup(ctx, req.GetRunId())
+	if err != nil {
 		return nil, err
 	}
-	r, err := s.runs.Delete(ctx, req.GetRunId())
-	if err != nil {
-		return nil, storeError(err, req.GetRunId(), s.options.MaxRuns)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.forget(s.options.Now); err != nil {
+		return nil, err
 	}
-	r.delete(s.options.Now)
-	s.log.Info("run deleted", "run", r.id)
+	if _, err := s.runs.Delete(ctx, r.key.String()); err != nil {
+		return nil, storeError(err, r.id, s.options.MaxRuns) // another call has deleted it
+	}
+	s.tenants.get(r.key.tenant).runs.Add(-1)
+	s.log.Info("run deleted", "run", r.key)
 	return &pb.DeleteRunResponse{}, nil
 }

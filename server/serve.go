@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"slices"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -31,8 +33,14 @@ const (
 )
 
 // GRPCOptions are the options of a gRPC server that [Server] is registered on:
-// limits, keepalive and recovery from panics.
+// limits, keepalive, authentication and recovery from panics.
 func (s *Server) GRPCOptions() []grpc.ServerOption {
+	unary := []grpc.UnaryServerInterceptor{RecoverUnary(s.log), s.admitUnary}
+	streams := []grpc.StreamServerInterceptor{RecoverStream(s.log), s.admitStream}
+	if s.metrics != nil { // outermost, so that refusals count
+		unary = slices.Insert(unary, 0, s.metrics.calls.UnaryServerInterceptor())
+		streams = slices.Insert(streams, 0, s.metrics.calls.StreamServerInterceptor())
+	}
 	return []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(s.options.MaxMessageBytes),
 		grpc.MaxConcurrentStreams(s.options.MaxConcurrentStreams),
@@ -40,28 +48,40 @@ func (s *Server) GRPCOptions() []grpc.ServerOption {
 		grpc.InitialConnWindowSize(windowBytes),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: idlePing, Timeout: pingTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: leastPing, PermitWithoutStream: true}),
-		grpc.ChainUnaryInterceptor(RecoverUnary(s.log)),
-		grpc.ChainStreamInterceptor(RecoverStream(s.log)),
+		grpc.ChainUnaryInterceptor(unary...),
+		grpc.ChainStreamInterceptor(streams...),
 	}
 }
 
-// Serve serves a new [Server], with health and reflection, on all listeners
-// until ctx ends or a listener fails, and closes them. It then stops
-// gracefully: no new calls, streams of rates and events end UNAVAILABLE, other
-// calls may finish within [Options.StopGrace]. The error is nil when ctx has
-// ended.
+// Serve is [Server.Serve] of a new [Server].
 func Serve(ctx context.Context, options Options, listeners ...net.Listener) error {
+	return New(options).Serve(ctx, listeners...)
+}
+
+// Serve serves with the journal's runs, health and reflection, on all listeners
+// until ctx ends or a listener fails, and closes them. It then stops gracefully:
+// no new calls, streams of rates and events end UNAVAILABLE, other calls may
+// finish within [Options.StopGrace]. The error is nil when ctx has ended.
+//
+// The health of the whole server, "", says that the process is alive, that of
+// the service's name whether it is ready.
+func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	if len(listeners) == 0 {
 		return errors.New("server: no listener")
 	}
-	s := New(options)
-	g := grpc.NewServer(s.GRPCOptions()...)
-	s.Register(g)
-	state := health.NewServer()
-	state.SetServingStatus(pb.LearningRateService_ServiceDesc.ServiceName, healthpb.HealthCheckResponse_SERVING)
-	healthpb.RegisterHealthServer(g, state)
-	reflection.Register(g)
-
+	if err := s.Recover(ctx); err != nil {
+		for _, l := range listeners {
+			_ = l.Close() // the error that matters is the recovery's
+		}
+		return err
+	}
+	g, state := s.grpcServer()
+	serving, done := context.WithCancel(ctx)
+	defer done()
+	var background sync.WaitGroup
+	background.Go(func() { s.warm(ctx) })
+	background.Go(func() { s.tellHealth(serving, state) })
+	s.ready.Store(true)
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
 		s.log.Info("serving", "network", l.Addr().Network(), "address", l.Addr().String())
@@ -74,9 +94,13 @@ func Serve(ctx context.Context, options Options, listeners ...net.Listener) erro
 	case err = <-failed:
 		waiting--
 	}
-	state.Shutdown() // watchers of the health see NOT_SERVING
+	s.ready.Store(false)
 	s.Stop()
+	done()
+	background.Wait()
+	state.Shutdown() // watchers of the health see NOT_SERVING
 	stopWithin(g, s.options.StopGrace, s.log)
+	s.saveAll(context.WithoutCancel(ctx))
 	for range waiting {
 		if e := <-failed; !errors.Is(e, grpc.ErrServerStopped) { // stopped before it began
 			err = errors.Join(err, e)
@@ -84,6 +108,42 @@ func Serve(ctx context.Context, options Options, listeners ...net.Listener) erro
 	}
 	s.log.Info("stopped")
 	return err
+}
+
+// grpcServer is a gRPC server with all services.
+func (s *Server) grpcServer() (*grpc.Server, *health.Server) {
+	options := s.GRPCOptions()
+	if s.options.Credentials != nil {
+		options = append(options, grpc.Creds(s.options.Credentials))
+	}
+	g := grpc.NewServer(options...)
+	s.Register(g)
+	state := health.NewServer()
+	state.SetServingStatus(pb.LearningRateService_ServiceDesc.ServiceName, healthpb.HealthCheckResponse_SERVING)
+	healthpb.RegisterHealthServer(g, state)
+	reflection.Register(g)
+	if s.metrics != nil {
+		s.metrics.calls.InitializeMetrics(g)
+	}
+	return g, state
+}
+
+// tellHealth keeps the service's health what [Server.Ready] says.
+func (s *Server) tellHealth(ctx context.Context, state *health.Server) {
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		status := healthpb.HealthCheckResponse_SERVING
+		if s.Ready() != nil {
+			status = healthpb.HealthCheckResponse_NOT_SERVING
+		}
+		state.SetServingStatus(pb.LearningRateService_ServiceDesc.ServiceName, status)
+	}
 }
 
 // stopWithin stops gracefully, and hard after the time given.

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"google.golang.org/grpc"
 
+	journalv1 "multirate/proto/multirate/journal/v1"
 	pb "multirate/proto/multirate/v1"
 	"multirate/server/store"
 )
@@ -20,26 +22,34 @@ type Server struct {
 	log     *slog.Logger
 	runs    store.Store[*run]
 	memory  budget
+	tenants tenants
+
+	metrics *metrics
+	ready   atomic.Bool
 
 	stopOnce sync.Once
 	stopping chan struct{}
 }
 
-// New makes a server without runs.
+// New makes a server without runs; see [Server.Recover].
 func New(options Options) *Server {
 	options = options.withDefaults()
-	return &Server{
+	s := &Server{
 		options:  options,
 		log:      options.Logger,
 		runs:     &store.Memory[*run]{Limit: options.MaxRuns},
 		memory:   budget{limit: options.MaxTotalBytes},
+		tenants:  tenants{limits: options.Tenant},
 		stopping: make(chan struct{}),
 	}
+	s.metrics = newMetrics(s, options.Metrics)
+	return s
 }
 
-// Register registers the service.
+// Register registers the service, and that of its runs' histories.
 func (s *Server) Register(registrar grpc.ServiceRegistrar) {
 	pb.RegisterLearningRateServiceServer(registrar, s)
+	journalv1.RegisterHistoryServiceServer(registrar, history{Server: s})
 }
 
 // Stop tells streams of rates, reports and events to end, UNAVAILABLE, once
@@ -47,9 +57,21 @@ func (s *Server) Register(registrar grpc.ServiceRegistrar) {
 // server waits for them. Calling it again does nothing.
 func (s *Server) Stop() { s.stopOnce.Do(func() { close(s.stopping) }) }
 
+// Ready reports why calls should go elsewhere: runs are not recovered yet, the
+// server is stopping, or its journal takes nothing. nil: they are welcome.
+func (s *Server) Ready() error {
+	if !s.ready.Load() {
+		return errors.New("not serving")
+	}
+	if s.options.Journal == nil {
+		return nil
+	}
+	return s.options.Journal.Writable()
+}
+
 // lookup resolves the run that a request names.
 func (s *Server) lookup(ctx context.Context, id string) (*run, error) {
-	r, err := s.runs.Get(ctx, id)
+	r, err := s.runs.Get(ctx, keyOf(ctx, id).String())
 	if err == nil {
 		return r, nil
 	}

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	pb "multirate/proto/multirate/v1"
+	"multirate/server/access"
 )
 
 // TestRestoreGoesOnWithTheSameBits: on another server, from any step, a run
@@ -119,13 +120,13 @@ func trained(t testing.TB, steps int) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, tr := newRun("r", s), newTrainer("r", threeScales(), 15)
+	r, tr := newRun(runKey{access.DefaultTenant, "r"}, s), newTrainer("r", threeScales(), 15)
 	for range steps {
-		answer, _, err := r.advise(reportOf(tr.request()), time.Now)
+		a, err := r.advise(reportOf(tr.request()), time.Now)
 		if err != nil {
 			t.Fatal(err)
 		}
-		tr.descend(answer.Rates[0].LearningRate)
+		tr.descend(a.answer.Rates[0].LearningRate)
 	}
 	b, err := r.encode()
 	if err != nil {
@@ -205,7 +206,7 @@ func FuzzDecodeState(f *testing.F) {
 			}
 			return
 		}
-		r := newRun("r", s)
+		r := newRun(runKey{access.DefaultTenant, "r"}, s)
 		if _, err := r.encode(); err != nil {
 			t.Fatal(err)
 		}
@@ -213,7 +214,7 @@ func FuzzDecodeState(f *testing.F) {
 		if step == math.MaxInt64 {
 			return
 		}
-		_, _, err = r.advise(&report{step: step + 1, asked: true, applied: make([]float64, len(s.decl.groups)),
+		_, err = r.advise(&report{step: step + 1, asked: true, applied: make([]float64, len(s.decl.groups)),
 			statistics: &pb.Statistics{GradientNormSquared: proto.Float64(1), Loss: proto.Float64(1)}}, time.Now)
 		if err != nil {
 			t.Fatal(err)

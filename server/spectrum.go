@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"multirate/estimator"
+	journalv1 "multirate/proto/multirate/journal/v1"
 	pb "multirate/proto/multirate/v1"
 	"multirate/scheduler"
 )
@@ -135,9 +136,19 @@ func (r *run) adopt(life context.Context, s *Server, dimension int64, spectrum e
 		return nil, err
 	}
 	defer r.mu.Unlock()
-	r.controller.Adopt(plan)
-	_, r.revision = r.controller.Spectrum()
-	r.spectrumStep = r.latestStep()
+	if err := r.makeRoom(); err != nil {
+		return nil, err
+	}
+	err = r.record(s.options.Now, &journalv1.Event{Change: &journalv1.Event_Adopted{Adopted: &journalv1.AdoptedEvent{
+		Spectrum: &pb.Spectrum{
+			Source: message.Source, RitzValues: message.RitzValues, Residual: message.Residual,
+			StiffestCurvature: message.StiffestCurvature, Products: message.Products,
+		},
+	}}})
+	if err != nil {
+		return nil, journalError(r.id, err)
+	}
+	r.take(plan)
 	message.Revision, message.Step = r.revision, stepOrAbsent(r.spectrumStep)
 	if len(r.watchers) > 0 {
 		r.publish(s.options.Now(), &pb.WatchRunResponse{Event: &pb.WatchRunResponse_Spectrum{Spectrum: message}})

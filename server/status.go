@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"multirate/scheduler"
+	"multirate/server/journal"
 )
 
 // Domain is the domain of every ErrorInfo of this service.
@@ -45,6 +46,11 @@ const (
 	ReasonSnapshotDamaged = "SNAPSHOT_DAMAGED"
 	ReasonSnapshotVersion = "SNAPSHOT_VERSION"
 
+	ReasonJournalUnavailable = "JOURNAL_UNAVAILABLE"
+	ReasonJournalFull        = "JOURNAL_FULL"
+	ReasonDiskFull           = "DISK_FULL"
+	ReasonHistoryDamaged     = "HISTORY_DAMAGED"
+
 	ReasonStartExpected      = "START_EXPECTED"
 	ReasonChunkOutOfOrder    = "CHUNK_OUT_OF_ORDER"
 	ReasonChunkSize          = "CHUNK_SIZE"
@@ -54,6 +60,10 @@ const (
 	ReasonMemoryBudget       = "MEMORY_BUDGET"
 	ReasonProductsUnusable   = "PRODUCTS_UNUSABLE"
 	ReasonSpectrumUnusable   = "SPECTRUM_UNUSABLE"
+
+	ReasonUnauthenticated = "UNAUTHENTICATED"
+	ReasonRateLimited     = "RATE_LIMITED"
+	ReasonTooManyStreams  = "TOO_MANY_STREAMS"
 
 	ReasonStopping  = "SERVER_STOPPING"
 	ReasonCancelled = "CANCELLED"
@@ -111,6 +121,50 @@ func runNotFound(id string) error {
 
 func runExists(id, advice string) error {
 	return refusef(codes.AlreadyExists, ReasonRunExists, "there is a run %q already: %s", id, advice)
+}
+
+func unauthenticated(err error) error {
+	return refusef(codes.Unauthenticated, ReasonUnauthenticated,
+		"%v: send `authorization: Bearer TOKEN` with a token of this service's, or connect with a client certificate where it asks for one", err)
+}
+
+// rateLimited is the status of a call above its tenant's rate.
+func rateLimited(t *tenant) error {
+	wait := time.Duration(float64(time.Second) / t.limits.Rate)
+	return refuse(codes.ResourceExhausted, ReasonRateLimited,
+		fmt.Sprintf("more than %g calls a second: call again in %v, or let upcoming rates save calls", t.limits.Rate, wait),
+		&errdetails.QuotaFailure{Violations: []*errdetails.QuotaFailure_Violation{{
+			Subject: "tenant:" + t.name, Description: "calls a second", QuotaMetric: "calls_per_second", QuotaValue: int64(t.limits.Rate),
+		}}},
+		&errdetails.RetryInfo{RetryDelay: durationpb.New(wait)})
+}
+
+// journalError translates an error of the journal. The run is as the journal
+// has it: as it was, or, where that failed to answer, perhaps as it would be.
+func journalError(id string, err error) error {
+	switch {
+	case errors.Is(err, journal.ErrFull):
+		return refuse(codes.ResourceExhausted, ReasonJournalFull,
+			"the journal of all runs has reached its size: delete finished runs, or have its limit raised", quota("journal", "bytes", err))
+	case errors.Is(err, journal.ErrDiskFull):
+		return refuse(codes.ResourceExhausted, ReasonDiskFull,
+			"the server's disk is almost full, so that no step is taken: make room there; the run goes on by itself then", quota("disk", "bytes", err))
+	}
+	return refuse(codes.Unavailable, ReasonJournalUnavailable,
+		fmt.Sprintf("run %q can't be kept now: call again in a moment: %v", id, err),
+		&errdetails.RetryInfo{RetryDelay: durationpb.New(time.Second)})
+}
+
+func quota(subject, metric string, err error) *errdetails.QuotaFailure {
+	return &errdetails.QuotaFailure{Violations: []*errdetails.QuotaFailure_Violation{
+		{Subject: subject, Description: err.Error(), QuotaMetric: metric},
+	}}
+}
+
+// historyDamaged is the status of a run that can't be brought back.
+func historyDamaged(id string, cause error) error {
+	return refusef(codes.DataLoss, ReasonHistoryDamaged,
+		"the history of run %q is damaged, %v: bring the run back from a checkpoint with RestoreRun and overwrite, or delete it", id, cause)
 }
 
 // Causes that end the life of a run's state; see [run.life].

@@ -90,10 +90,9 @@ func (r *run) unwatch(w *watcher) {
 	r.mu.Unlock()
 }
 
-// delete ends the run: calls in flight are aborted, watchers told.
+// delete ends the run: calls in flight are aborted, watchers told. The caller
+// holds the lock.
 func (r *run) delete(now func() time.Time) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.deleted = true
 	r.end(errDeleted)
 	if len(r.watchers) > 0 {

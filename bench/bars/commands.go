@@ -14,7 +14,13 @@ import (
 // commandBars are promises that a command of their own checks.
 func commandBars() []bar {
 	return []bar{
-		{"GetLearningRate over an empty call, p50", 1.5, "times", latency},
+		figure("GetLearningRate over an empty call, p50", 1.5, "times", "./bench/latency"),
+		figure("100 kills under load: steps lost or answered otherwise", 0, "steps", "./bench/durability", "-runs", "0"),
+		figure("first rate after a kill with 1,000 runs", 2, "seconds", "./bench/durability", "-kills", "0"),
+		figure("1,000 runs, a step each 100 ms: p99", 10, "ms", "./bench/load", "-figure", "p99"),
+		figure("1,000 runs, a step each 100 ms: memory", 1024, "MiB", "./bench/load", "-figure", "memory"),
+		figure("1,000 runs for a minute: memory of the last quarter", 1.25, "times", "./bench/load", "-figure", "drift"),
+		failures("calls of every method fuzzed for 60 s", "go", "test", "./server", "-run", "^$", "-fuzz", "^FuzzCalls$", "-fuzztime", "60s", "-fuzzminimizetime", "1x"),
 		failures("race detector", "go", "test", "-race", "./..."),
 		failures("chunk decoder fuzzed for 10 s", "go", "test", "./server", "-run", "^$", "-fuzz", "^FuzzChunkDecoder$", "-fuzztime", "10s"),
 		failures("scheduler state decoder fuzzed for 10 s", "go", "test", "./scheduler", "-run", "^$", "-fuzz", "^FuzzUnmarshalController$", "-fuzztime", "10s"),
@@ -39,18 +45,22 @@ func failures(name string, command ...string) bar {
 	}}
 }
 
-var ratio = regexp.MustCompile(`measured ([0-9.]+), limit`)
+var measured = regexp.MustCompile(`measured ([0-9.]+)[,( ]`)
 
-// latency runs the latency benchmark and takes its ratio over.
-func latency(ctx context.Context, _ *bench) (float64, string, error) {
-	out, err := exec.CommandContext(ctx, "go", "run", "./bench/latency").Output()
-	if err != nil {
-		return math.NaN(), "", fmt.Errorf("go run ./bench/latency: %w", err)
-	}
-	m := ratio.FindSubmatch(out)
-	if m == nil {
-		return math.NaN(), "", fmt.Errorf("no ratio in the output of bench/latency")
-	}
-	value, err := strconv.ParseFloat(string(m[1]), 64)
-	return value, "go run ./bench/latency prints all of it", err
+// figure runs a benchmark that prints what it measured beside its limit, and
+// takes that over.
+func figure(name string, limit float64, unit string, command ...string) bar {
+	return bar{name, limit, unit, func(ctx context.Context, _ *bench) (float64, string, error) {
+		note := "go run " + strings.Join(command, " ") + " prints all of it"
+		out, err := exec.CommandContext(ctx, "go", append([]string{"run"}, command...)...).Output()
+		if err != nil {
+			return math.NaN(), note, fmt.Errorf("go run %s: %w", strings.Join(command, " "), err)
+		}
+		m := measured.FindSubmatch(out)
+		if m == nil {
+			return math.NaN(), note, fmt.Errorf("no figure in the output of %s", command[0])
+		}
+		value, err := strconv.ParseFloat(string(m[1]), 64)
+		return value, note, err
+	}}
 }

@@ -1,8 +1,9 @@
 // Command latency measures what a learning rate costs beside an empty call: the
 // median of GetLearningRate, with a sketch from a real descent, over that of a
-// gRPC call which carries the same messages and does nothing. Client and server
-// are two processes on a unix socket, as trainer and sidecar are. Calls of all
-// kinds are interleaved in one run, so that a noisy machine disturbs them alike.
+// gRPC call which carries the same messages and does nothing. Beside it stands
+// the same for runs that are kept on disk. Client and server are two processes on
+// a unix socket, as trainer and sidecar are. Calls of all kinds are interleaved in
+// one run, so that a noisy machine disturbs them alike.
 package main
 
 import (
@@ -28,6 +29,7 @@ import (
 	pb "multirate/proto/multirate/v1"
 	"multirate/scheduler"
 	"multirate/server"
+	"multirate/server/journal"
 )
 
 const limit = 1.5
@@ -88,13 +90,17 @@ func typicalAnswer() *pb.GetLearningRateResponse {
 
 // serveAll serves the echo, the service and a raw socket until its standard
 // input closes.
-func serveAll(dir string) error {
+func serveAll(dir string) (err error) {
 	listen := func(name string) (net.Listener, error) { return net.Listen("unix", filepath.Join(dir, name)) }
 	empty, err := listen("echo")
 	if err != nil {
 		return err
 	}
 	service, err := listen("service")
+	if err != nil {
+		return err
+	}
+	durable, err := listen("durable")
 	if err != nil {
 		return err
 	}
@@ -105,10 +111,21 @@ func serveAll(dir string) error {
 	es := grpc.NewServer()
 	pb.RegisterLearningRateServiceServer(es, echo{answer: typicalAnswer()})
 	go es.Serve(empty) //nolint:errcheck // ends with the process
-	srv := server.New(server.Options{Logger: slog.New(slog.DiscardHandler)})
-	rs := grpc.NewServer(srv.GRPCOptions()...)
-	srv.Register(rs)
-	go rs.Serve(service) //nolint:errcheck // ends with the process
+	quiet := slog.New(slog.DiscardHandler)
+	kept, err := journal.Open(context.Background(), journal.Options{Dir: filepath.Join(dir, "data"), Logger: quiet})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, kept.Close()) }()
+	for listener, options := range map[net.Listener]server.Options{
+		service: {Logger: quiet},
+		durable: {Logger: quiet, Journal: kept},
+	} {
+		srv := server.New(options)
+		rs := grpc.NewServer(srv.GRPCOptions()...)
+		srv.Register(rs)
+		go rs.Serve(listener) //nolint:errcheck // ends with the process
+	}
 	go func() {
 		for {
 			c, err := raw.Accept()
@@ -237,13 +254,13 @@ func startServer(dir string) (stop func(), err error) {
 
 type bench struct {
 	ctx                                context.Context
-	echo, service                      pb.LearningRateServiceClient
+	echo, service, durable             pb.LearningRateServiceClient
 	echoStream, stream                 grpc.BidiStreamingClient[pb.StreamLearningRatesRequest, pb.StreamLearningRatesResponse]
 	raw                                net.Conn
-	unary, streamed, local             *descent
+	unary, kept, streamed, local       *descent
 	controller                         *scheduler.Controller
 	empty, rate, emptyStream, rateLive samples
-	socket, own                        samples
+	socket, own, rateKept              samples
 	buffer                             []byte
 	runs                               int
 	first                              float64 // loss of a new descent
@@ -254,6 +271,7 @@ func newBench(dir string) (*bench, error) {
 		ctx:         context.Background(),
 		empty:       samples{name: "empty call, same messages"},
 		rate:        samples{name: "GetLearningRate"},
+		rateKept:    samples{name: "GetLearningRate, kept on disk"},
 		emptyStream: samples{name: "empty stream ping-pong, same messages"},
 		rateLive:    samples{name: "StreamLearningRates"},
 		socket:      samples{name: "raw socket ping-pong, 1 KiB"},
@@ -272,6 +290,9 @@ func newBench(dir string) (*bench, error) {
 		return nil, err
 	}
 	if b.service, err = dial("service"); err != nil {
+		return nil, err
+	}
+	if b.durable, err = dial("durable"); err != nil {
 		return nil, err
 	}
 	if b.raw, err = net.Dial("unix", filepath.Join(dir, "raw")); err != nil {
@@ -300,6 +321,13 @@ func (b *bench) round(pause time.Duration) error {
 			var answer *pb.GetLearningRateResponse
 			err := b.rate.time(func() (err error) { answer, err = b.service.GetLearningRate(b.ctx, request); return err })
 			b.unary.apply(answer.GetRates()[0].GetLearningRate())
+			return err
+		},
+		func() error {
+			var answer *pb.GetLearningRateResponse
+			r := b.kept.request()
+			err := b.rateKept.time(func() (err error) { answer, err = b.durable.GetLearningRate(b.ctx, r); return err })
+			b.kept.apply(answer.GetRates()[0].GetLearningRate())
 			return err
 		},
 		func() error {
@@ -341,15 +369,15 @@ func (b *bench) round(pause time.Duration) error {
 // beyond it they would measure the rounding of float32.
 const converged = 1e-12
 
-// restart begins three new runs of one descent.
+// restart begins four new runs of one descent.
 func (b *bench) restart() error {
-	b.unary, b.streamed, b.local = newDescent(), newDescent(), newDescent()
+	b.unary, b.kept, b.streamed, b.local = newDescent(), newDescent(), newDescent(), newDescent()
 	b.first, _ = b.unary.statistics()
 	b.runs++
-	for _, d := range []*descent{b.unary, b.streamed} {
+	for d, service := range map[*descent]pb.LearningRateServiceClient{b.unary: b.service, b.streamed: b.service, b.kept: b.durable} {
 		d.run = fmt.Sprintf("%d-%p", b.runs, d)
 		run := &pb.Run{RunId: d.run, Dimension: dimension, LossLowerBound: proto.Float64(0), Sketch: &pb.SketchSpec{Dimension: dimension}}
-		if _, err := b.service.CreateRun(b.ctx, &pb.CreateRunRequest{Run: run}); err != nil {
+		if _, err := service.CreateRun(b.ctx, &pb.CreateRunRequest{Run: run}); err != nil {
 			return err
 		}
 	}
@@ -384,7 +412,7 @@ func (b *bench) observe() error {
 
 func (b *bench) report() error {
 	fmt.Printf("%-40s %10s %10s %10s\n", "microseconds", "p50", "p90", "p99")
-	for _, s := range []*samples{&b.socket, &b.empty, &b.rate, &b.emptyStream, &b.rateLive, &b.own} {
+	for _, s := range []*samples{&b.socket, &b.empty, &b.rate, &b.rateKept, &b.emptyStream, &b.rateLive, &b.own} {
 		fmt.Printf("%-40s %10.1f %10.1f %10.1f\n", s.name, s.quantile(0.5), s.quantile(0.9), s.quantile(0.99))
 	}
 	ratio := b.rate.quantile(0.5) / b.empty.quantile(0.5)
@@ -392,6 +420,7 @@ func (b *bench) report() error {
 	if ratio > limit {
 		verdict = "short"
 	}
+	fmt.Printf("GetLearningRate, kept on disk, over an empty call, p50: %.2f\n", b.rateKept.quantile(0.5)/b.empty.quantile(0.5))
 	fmt.Printf("GetLearningRate over an empty call, p50: measured %.2f, limit %.2f: %s\n", ratio, limit, verdict)
 	return nil
 }

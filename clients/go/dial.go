@@ -104,6 +104,9 @@ func awaitService(ctx context.Context, conn *grpc.ClientConn) error {
 // Close ends the connection and with it every stream of its runs.
 func (c *Client) Close() error { return c.conn.Close() }
 
+// Connection returns the connection itself, for other services on it.
+func (c *Client) Connection() grpc.ClientConnInterface { return c.conn }
+
 // Service returns the contract's own client on the same connection, for the
 // calls that a trainer has no need of (ListRuns, WatchRun).
 func (c *Client) Service() multiratev1.LearningRateServiceClient { return c.service }

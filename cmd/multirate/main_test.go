@@ -41,6 +41,9 @@ func TestMain(m *testing.M) {
 	if scratch, err = os.MkdirTemp("", "multirate-test-"); err != nil {
 		panic(err)
 	}
+	if err := os.Setenv("XDG_STATE_HOME", filepath.Join(scratch, "state")); err != nil { // where services keep their runs
+		panic(err)
+	}
 	code := m.Run()
 	_ = os.RemoveAll(scratch)
 	os.Exit(code)
@@ -240,6 +243,17 @@ func TestServeRefusesWhatItCannotDo(t *testing.T) {
 	}{
 		{[]string{"serve", "--log-level", "loud"}, "debug, info, warn or error"},
 		{[]string{"serve", "--log-format", "xml"}, "text or json"},
+		{[]string{"serve", "--sync", "never"}, "interval or always"},
+		{[]string{"serve", "--listen", "0.0.0.0:0"}, "in plain text: give --tls-cert"},
+		{[]string{"serve", "--listen", ":0"}, "in plain text: give --tls-cert"},
+		{[]string{"serve", "--listen", "0.0.0.0:0", "--tls-cert", "c", "--tls-key", "k"}, "open to anybody: give --tokens"},
+		{[]string{"serve", "--tls-cert", "c"}, "both --tls-cert and --tls-key"},
+		{[]string{"serve", "--tls-cert", "c", "--tls-key", "k"}, "no such file"},
+		{[]string{"serve", "--tokens", "nowhere"}, "no such file"},
+		{[]string{"serve", "--socket-mode", "rw"}, "octal"},
+		{[]string{"serve", "--config", "nowhere.yaml"}, "no such file"},
+		{[]string{"serve", "--listen", "localhost:0", "--in-memory", "--admin", "nowhere"}, "--admin"},
+		{[]string{"serve", "--in-memory", "--data-dir", scratch}, "leave --data-dir out"},
 		{[]string{"serve", "--listen", "unix://" + scratch}, "not a socket"},
 		{[]string{"train", "--problem", "tea"}, "unknown problem"},
 		{[]string{"train", "--policy", "unspecified"}, "unknown policy"},

@@ -18,11 +18,11 @@ import (
 )
 
 func runsCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "runs", Short: "List, show, delete, save and restore runs of a service"}
+	cmd := &cobra.Command{Use: "runs", Short: "List, show, delete, save, restore and export runs of a service"}
 	var at connection
 	at.flags(cmd.PersistentFlags(), defaultAddress, "the service's address, unix:///path or host:port")
 	cmd.AddCommand(runsListCommand(&at), runsGetCommand(&at), runsDeleteCommand(&at),
-		runsSnapshotCommand(&at), runsRestoreCommand(&at))
+		runsSnapshotCommand(&at), runsRestoreCommand(&at), runsExportCommand(&at))
 	return cmd
 }
 

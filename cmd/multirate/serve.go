@@ -1,64 +1,146 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
+	"strconv"
+	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"multirate/server"
+	"multirate/server/admin"
 )
 
 // defaultAddress is where serve listens and where the other commands look.
 const defaultAddress = "localhost:7400"
 
+// serveFlags are what an operator sets.
+type serveFlags struct {
+	listen     []string
+	socketMode string
+	admin      string
+	logLevel   string
+	logFormat  string
+	maxRunMiB  int64
+	maxAllMiB  int64
+	data       dataFlags
+	access     accessFlags
+	options    server.Options
+}
+
 func serveCommand() *cobra.Command {
-	var (
-		listen    []string
-		options   server.Options
-		logLevel  string
-		logFormat string
-		maxRunMiB int64
-		maxAllMiB int64
-	)
+	var f serveFlags
+	var config string
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve learning rates over gRPC",
 		Long: `Serve learning rates over gRPC, with health checks and reflection, until SIGINT
-or SIGTERM. It then stops gracefully: calls under way may finish. Runs live in
-memory; a trainer keeps them in its checkpoints as snapshots.
+or SIGTERM. It then stops gracefully: calls under way may finish.
 
-Connections are in plain text. A unix socket is for its owner alone; listen on
-an address that others can reach only behind something that guards it.`,
+Runs are kept in the data directory: a step is answered once it is written there,
+and a server that was killed goes on with the same rates. --in-memory keeps
+nothing.
+
+A unix socket is for its owner alone. An address that other machines reach needs
+a certificate, and clients that show a token or a certificate of their own, or
+--insecure.
+
+Each flag may also be set as an environment variable, MULTIRATE_ and its name
+in upper case with '_' for '-', or by its name in a YAML file (--config). A flag
+comes before the variable, the variable before the file.`,
 		Example: `  multirate serve --listen unix:///run/multirate.sock
-  multirate serve --listen localhost:7400 --listen unix:///tmp/multirate.sock`,
+  multirate serve --listen 0.0.0.0:7400 --tls-cert cert.pem --tls-key key.pem --tokens tokens`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			logger, err := newLogger(cmd.ErrOrStderr(), logLevel, logFormat)
-			if err != nil {
-				return err
-			}
-			options.Logger = logger
-			options.MaxRunBytes, options.MaxTotalBytes = maxRunMiB<<20, maxAllMiB<<20
-			listeners, err := listenAll(listen)
-			if err != nil {
-				return err
-			}
-			return server.Serve(cmd.Context(), options, listeners...)
+		PreRunE: func(cmd *cobra.Command, _ []string) error {
+			return configure(cmd.Flags(), config)
 		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.serve(cmd.Context(), cmd.ErrOrStderr()) },
 	}
-	flags := cmd.Flags()
-	flags.StringArrayVarP(&listen, "listen", "l", []string{defaultAddress}, "address, unix:///path or host:port; may be repeated")
-	flags.IntVar(&options.MaxRuns, "max-runs", 10_000, "runs at most")
-	flags.Int64Var(&maxRunMiB, "max-run-mib", 1<<10, "memory that one run's spectrum estimate may take, in MiB")
-	flags.Int64Var(&maxAllMiB, "max-total-mib", 4<<10, "memory that all spectrum estimates together may take, in MiB")
-	flags.DurationVar(&options.StopGrace, "stop-grace", 10*time.Second, "how long a stop waits for calls under way")
-	flags.StringVar(&logLevel, "log-level", "info", "debug, info, warn or error")
-	flags.StringVar(&logFormat, "log-format", "text", "text or json")
+	cmd.Flags().StringVar(&config, configFlag, "", "YAML file of flags by their names")
+	f.flags(cmd.Flags())
 	return cmd
+}
+
+func (f *serveFlags) flags(flags *pflag.FlagSet) {
+	flags.StringArrayVarP(&f.listen, "listen", "l", []string{defaultAddress}, "address, unix:///path or host:port; may be repeated")
+	flags.StringVar(&f.socketMode, "socket-mode", "0600", "mode of unix sockets: who may write may call")
+	flags.StringVar(&f.admin, "admin", "", "address of probes, metrics and profiles over HTTP, as localhost:7401 (default none)")
+	f.data.flags(flags)
+	f.access.flags(flags)
+	flags.IntVar(&f.options.MaxRuns, "max-runs", 10_000, "runs at most")
+	flags.Int64Var(&f.maxRunMiB, "max-run-mib", 1<<10, "memory that one run's spectrum estimate may take, in MiB")
+	flags.Int64Var(&f.maxAllMiB, "max-total-mib", 4<<10, "memory that all spectrum estimates together may take, in MiB")
+	flags.IntVar(&f.options.Tenant.Runs, "tenant-max-runs", 0, "runs of each tenant at most; 0 for no limit")
+	flags.IntVar(&f.options.Tenant.Streams, "tenant-max-streams", 0, "streams of each tenant at most; 0 for no limit")
+	flags.Float64Var(&f.options.Tenant.Rate, "tenant-rate", 0, "calls and stream messages of each tenant a second; 0 for no limit")
+	flags.DurationVar(&f.options.StopGrace, "stop-grace", 10*time.Second, "how long a stop waits for calls under way")
+	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
+}
+
+func (f *serveFlags) serve(ctx context.Context, stderr io.Writer) (err error) {
+	if f.options.Logger, err = newLogger(stderr, f.logLevel, f.logFormat); err != nil {
+		return err
+	}
+	mode, err := strconv.ParseUint(f.socketMode, 8, 9)
+	if err != nil {
+		return fmt.Errorf("--socket-mode %q: use three octal digits, as 0660", f.socketMode)
+	}
+	if err := f.access.guard(f.listen); err != nil {
+		return err
+	}
+	f.options.MaxRunBytes, f.options.MaxTotalBytes = f.maxRunMiB<<20, f.maxAllMiB<<20
+	closeAccess, err := f.access.apply(ctx, &f.options)
+	if err != nil {
+		return err
+	}
+	defer closeAccess()
+	ctx, closeData, err := f.data.open(ctx, &f.options)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeData()) }()
+	listeners, err := listenAll(f.listen, fs.FileMode(mode))
+	if err != nil {
+		return err
+	}
+	return f.serveWithAdmin(ctx, listeners)
+}
+
+// serveWithAdmin serves on the listeners and, if asked, on the admin address.
+func (f *serveFlags) serveWithAdmin(ctx context.Context, listeners []net.Listener) error {
+	if f.admin == "" {
+		return server.Serve(ctx, f.options, listeners...)
+	}
+	l, err := net.Listen("tcp", f.admin)
+	if err != nil {
+		for _, open := range listeners {
+			_ = open.Close()
+		}
+		return fmt.Errorf("--admin: %w", err)
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	f.options.Metrics = registry
+	s := server.New(f.options)
+	f.options.Logger.Info("serving probes and metrics", "address", l.Addr().String())
+	// Probes are answered until the last call has ended.
+	probing, done := context.WithCancel(context.WithoutCancel(ctx))
+	probed := make(chan error, 1)
+	go func() { probed <- admin.Serve(probing, l, admin.Handler(registry, s.Ready)) }()
+	err = s.Serve(ctx, listeners...)
+	done()
+	return errors.Join(err, <-probed)
 }
 
 func newLogger(w io.Writer, level, format string) (*slog.Logger, error) {
@@ -78,9 +160,9 @@ func newLogger(w io.Writer, level, format string) (*slog.Logger, error) {
 }
 
 // listenAll listens on all addresses, or on none.
-func listenAll(addresses []string) (listeners []net.Listener, err error) {
+func listenAll(addresses []string, mode fs.FileMode) (listeners []net.Listener, err error) {
 	for _, address := range addresses {
-		l, err := server.Listen(address)
+		l, err := server.ListenMode(address, mode)
 		if err != nil {
 			for _, open := range listeners {
 				_ = open.Close()
@@ -90,4 +172,17 @@ func listenAll(addresses []string) (listeners []net.Listener, err error) {
 		listeners = append(listeners, l)
 	}
 	return listeners, nil
+}
+
+// isLocal reports whether only this machine reaches an address.
+func isLocal(address string) bool {
+	if strings.HasPrefix(address, "unix:") {
+		return true
+	}
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

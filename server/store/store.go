@@ -20,9 +20,8 @@ var (
 // use; guarding what happens inside a run is the run's own affair, so no method
 // may call into a run.
 //
-// There is no method that saves a change inside a run: the one implementation
-// is [Memory], for which it would do nothing. A durable store will add it
-// together with its first caller.
+// There is no method that saves a change inside a run: runs that outlive the
+// process are brought back from their histories, which are kept elsewhere.
 type Store[R any] interface {
 	// Create adds a run. ErrExists, ErrFull.
 	Create(ctx context.Context, id string, run R) error

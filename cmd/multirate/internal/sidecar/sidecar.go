@@ -38,14 +38,15 @@ type Sidecar struct {
 	exit   error
 }
 
-// Start runs `executable serve` on a socket in a fresh temporary folder.
+// Start runs `executable serve` on a socket in a fresh temporary folder. Its runs
+// end with it.
 func Start(executable string) (*Sidecar, error) {
 	dir, err := os.MkdirTemp("", "multirate-")
 	if err != nil {
 		return nil, fmt.Errorf("folder for the sidecar's socket: %w", err)
 	}
 	s := &Sidecar{Target: "unix://" + filepath.Join(dir, "socket"), dir: dir, exited: make(chan struct{})}
-	cmd := exec.Command(executable, "serve", "--listen", s.Target, "--log-level", "warn")
+	cmd := exec.Command(executable, "serve", "--listen", s.Target, "--log-level", "warn", "--in-memory")
 	cmd.Stderr, cmd.SysProcAttr = &s.log, attributes()
 	started := make(chan error)
 	go s.run(cmd, started)
