@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from multirate import Client, Sidecar, find_binary
+
+# The problems are tiny: threads would wait for each other, and for other processes.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def binary() -> str:
+    return find_binary()
+
+
+@pytest.fixture(scope="session")
+def sidecar(binary: str) -> Iterator[Sidecar]:
+    # Everything that looks for the binary by itself finds the one under test.
+    os.environ["MULTIRATE_BINARY"] = binary
+    with Sidecar(binary) as running:
+        yield running
+
+
+@pytest.fixture
+def client(sidecar: Sidecar) -> Iterator[Client]:
+    with sidecar.connect() as connected:
+        yield connected
