@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
-from multirate import Client, Sidecar, find_binary
+import multirate.sidecar
+from multirate import Client, Sidecar
 
 # The problems are tiny: threads would wait for each other, and for other processes.
 torch.set_num_threads(1)
@@ -14,7 +16,8 @@ torch.set_num_threads(1)
 
 @pytest.fixture(scope="session")
 def binary() -> str:
-    return find_binary()
+    # Never one that happens to be installed.
+    return multirate.sidecar._build(Path(__file__).parents[3])
 
 
 @pytest.fixture(scope="session")

@@ -42,22 +42,39 @@ def test_sketches_are_the_contracts(case: dict[str, Any]) -> None:
     np.testing.assert_array_equal(total, case["values"])
 
 
-@pytest.mark.parametrize("block", [1, 1 << 10, 1 << 18])
+@pytest.fixture(params=["host", "device", "device, small blocks"])
+def adder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Adds up as on a CPU, and, on the CPU, as on any other device."""
+    if request.param == "host":
+        monkeypatch.setattr(device, "_STRETCH", device._ROWS)
+        return
+    if "small" in request.param:
+        monkeypatch.setattr(device, "_BLOCK", 300)
+    own = GradientSketcher._adder
+    monkeypatch.setattr(GradientSketcher, "_adder", lambda sketcher, on_host: own(sketcher, False))
+
+
+@pytest.fixture(params=["int8", "wide"])
+def sign_cache(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.mark.usefixtures("adder")
 @pytest.mark.parametrize(
     "case", SKETCHES["sketches"], ids=lambda c: f"{c['dimension']}-{c['sketch_dimension']}"
 )
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_sketches_on_the_device_are_the_contracts(
-    case: dict[str, Any], block: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+def test_sketches_of_parameters_are_the_contracts(
+    case: dict[str, Any], dtype: torch.dtype, sign_cache: str
 ) -> None:
-    monkeypatch.setattr(device, "_BLOCK", block)
     sketcher = Sketcher(case["dimension"], case["sketch_dimension"], int(case["seed"], 16))
     total = np.zeros(case["sketch_dimension"])
     for shard in case["shards"]:
         g = torch.from_numpy(shard_gradient(shard)).to(dtype)
         parameter = torch.nn.Parameter(torch.zeros_like(g))
         parameter.grad = g
-        total += GradientSketcher([parameter], sketcher, offset=shard["offset"]).measure(0.0).sketch
+        own = GradientSketcher([parameter], sketcher, offset=shard["offset"], sign_cache=sign_cache)
+        total += own.measure(0.0).sketch
     np.testing.assert_array_equal(total, case["values"])
 
 
@@ -78,12 +95,9 @@ def concatenated(tensors: list[torch.Tensor]) -> np.ndarray[Any, np.dtype[np.flo
     return torch.cat([t.detach().reshape(-1).double() for t in tensors]).numpy()
 
 
-@pytest.mark.parametrize("block", [300, 5000, 1 << 18])
+@pytest.mark.usefixtures("adder")
 @pytest.mark.parametrize("scaled", [False, True])
-def test_pieces_of_a_model_add_up_to_the_whole_gradient(
-    block: int, scaled: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(device, "_BLOCK", block)
+def test_pieces_of_a_model_add_up_to_the_whole_gradient(scaled: bool, sign_cache: str) -> None:
     params = parameters()
     params[2].grad = None
     params[5].grad = params[5].grad.t() if params[5].grad is not None else None
@@ -93,7 +107,7 @@ def test_pieces_of_a_model_add_up_to_the_whole_gradient(
     if scales is not None:
         g, x = g * concatenated(scales), x / concatenated(scales)
     sketcher = Sketcher(g.size, seed=3)
-    measured = GradientSketcher(params, sketcher, scales=scales).measure(
+    measured = GradientSketcher(params, sketcher, scales=scales, sign_cache=sign_cache).measure(
         torch.tensor(2.5), parameter_norm=True
     )
     want = sketcher(g)
@@ -113,10 +127,13 @@ def test_half_precision_gradients_are_summed_in_float32(dtype: torch.dtype) -> N
     np.testing.assert_allclose(measured.sketch, want, atol=500 * 2**-24 * np.abs(want).max())
 
 
-def test_a_byte_for_each_parameter_and_two_small_buffers_are_kept() -> None:
+@pytest.mark.parametrize(("cache", "bytes_each"), [("int8", 1), ("wide", 4), (None, 4)])
+def test_what_is_kept_beside_the_parameters(cache: str | None, bytes_each: int) -> None:
     parameter = torch.nn.Parameter(torch.zeros(3_000_000))
-    kept = GradientSketcher([parameter], Sketcher(3_000_000)).cache_bytes
-    assert kept <= 3_000_000 + (2 << 20)
+    sketcher = GradientSketcher([parameter], Sketcher(3_000_000), sign_cache=cache)
+    assert 0 < sketcher.cache_bytes - bytes_each * 3_000_000 <= 2 << 20
+    with pytest.raises(ValueError, match="int8"):
+        GradientSketcher([parameter], Sketcher(3_000_000), sign_cache="bits")
 
 
 def test_lengths_that_do_not_fit_are_refused() -> None:

@@ -66,6 +66,8 @@ class MultirateLR(LRScheduler):
     shard
         (offset, dimension): this rank's parameters are that part of a gradient of
         so many elements (FSDP). None: each rank has all of it.
+    sign_cache
+        ``"int8"`` or ``"wide"``; see `GradientSketcher`.
     snapshot_every
         Steps between the snapshots kept for a service that is lost. 0: none.
     **config
@@ -92,6 +94,7 @@ class MultirateLR(LRScheduler):
         sketch: bool = True,
         process_group: Any = None,
         shard: tuple[int, int] | None = None,
+        sign_cache: str | None = None,
         snapshot_every: int = 50,
         **config: Any,
     ) -> None:
@@ -118,6 +121,7 @@ class MultirateLR(LRScheduler):
             Sketcher(dimension, declaration.sketch_dimension, declaration.sketch_seed),
             offset=offset,
             scales=optimizer.scales() if isinstance(optimizer, SGD) else None,
+            sign_cache=sign_cache,
         )
         self._advice: Advice | None = None
         # Rates of the optimizer's steps since the last step(), which should be one,
@@ -153,7 +157,7 @@ class MultirateLR(LRScheduler):
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes on the device that the scheduler keeps: one for each parameter and 2 MiB at most."""
+        """Bytes beside the parameters that the scheduler keeps, most of them for signs."""
         return self._sketcher.cache_bytes
 
     def step(self, loss: Tensor | float, *, batch_id: int | None = None) -> None:  # type: ignore[override]
