@@ -1,4 +1,4 @@
-# A machine with Go, git and make is enough. Every other tool is pinned in a
+# A machine with Go, Python, git and make is enough. Every other tool is pinned in a
 # module of its own below tools/, built on first use and then taken from Go's
 # build cache; one module per tool, so that no tool's dependencies move
 # another's version or the project's.
@@ -60,8 +60,8 @@ python:
 	@echo "==> Python: generated code is up to date"
 	@tools/python.sh python generate.py --check
 	@echo "==> Python: ruff"
-	@tools/python.sh ruff check .
-	@tools/python.sh ruff format --check .
+	@tools/python.sh ruff check --config pyproject.toml . ../../bench/python ../../examples/python
+	@tools/python.sh ruff format --config pyproject.toml --check . ../../bench/python ../../examples/python
 	@echo "==> Python: mypy"
 	@tools/python.sh mypy
 	@echo "==> Python: pytest"
