@@ -170,6 +170,7 @@ def test_the_order_of_the_calls_is_checked(client: Client) -> None:
     [
         ({"momentum": 0.9}, "makes up for the momentum"),
         ({"momentum": 0.9, "nesterov": True}, "makes up for the momentum"),
+        ({"momentum": 0.9, "dampening": 0.1}, "dampening=0.1"),
         ({"weight_decay": 0.01}, r"put weight_decay/2 \|x\|\^2 into the loss"),
         ({"maximize": True}, "minimise the negative"),
     ],
@@ -233,7 +234,40 @@ def test_frozen_parameters_and_such_without_gradient(client: Client) -> None:
     assert training.loss() < first
 
 
-def test_mini_batches_get_the_optimizers_own_rate(client: Client) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}],
+    ids=["plain", "heavy ball", "nesterov"],
+)
+def test_mini_batches_are_held_when_asked_and_show_the_sharpness(
+    client: Client, options: dict[str, Any]
+) -> None:
+    training = Training(optimizer=lambda params, lr: torch.optim.SGD(params, lr=1e-3, **options))
+    scheduler = MultirateLR(training.optimizer, client, loss_lower_bound=0, batch="mini", horizon_steps=120)
+    training.scheduler = scheduler
+    declared = scheduler.run.declared
+    assert declared.fallback_learning_rate == 1e-3
+    assert declared.momentum == options.get("momentum", 0)
+    first = float(training.loss().detach())
+    generator, batch, held, holds = torch.Generator().manual_seed(3), 0, 0, 0
+    rows = torch.arange(60)
+    for _ in range(120):
+        if not held:
+            batch, rows = batch + 1, torch.randperm(60, generator=generator)[:40]
+        training.optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(training.model(training.x[rows]), training.y[rows])
+        loss.backward()
+        scheduler.step(loss, batch_id=batch)
+        training.optimizer.step()
+        held = scheduler.hold_batch_steps
+        holds += held > 0
+    assert holds > 4
+    assert scheduler.advice is not None
+    assert scheduler.advice.stiffest_curvature > 0
+    assert float(training.loss().detach()) < first
+
+
+def test_mini_batches_that_are_not_held_get_the_optimizers_own_rate(client: Client) -> None:
     training = Training()
     training.scheduler = MultirateLR(training.optimizer, client, batch="mini")
     for step in range(5):
@@ -245,6 +279,12 @@ def test_mini_batches_get_the_optimizers_own_rate(client: Client) -> None:
     assert training.scheduler.get_last_lr() == [0.1]
     assert training.scheduler.advice is not None
     assert training.scheduler.advice.reason == "fallback"
+
+
+def test_groups_of_different_momentum_are_refused(client: Client) -> None:
+    groups = [{"params": [torch.nn.Parameter(torch.ones(2))], "momentum": m} for m in (0.5, 0.9)]
+    with pytest.raises(UnsupportedOptimizerError, match="give all the same"):
+        MultirateLR(torch.optim.SGD(groups, lr=0.1), client, batch="mini")
 
 
 @pytest.mark.parametrize("vectors", [False, True])

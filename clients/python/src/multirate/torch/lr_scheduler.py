@@ -44,8 +44,8 @@ class MultirateLR(LRScheduler):
     Parameters
     ----------
     optimizer
-        `multirate.torch.SGD`, or ``torch.optim.SGD`` without momentum and weight
-        decay. All param groups get one rate.
+        `multirate.torch.SGD`, or ``torch.optim.SGD`` without weight decay, and
+        with momentum for mini-batches only. All param groups get one rate.
     client
         A connection to a service. None: a sidecar of this process's own.
     loss_lower_bound
@@ -98,7 +98,7 @@ class MultirateLR(LRScheduler):
         snapshot_every: int = 50,
         **config: Any,
     ) -> None:
-        _refuse_unsupported(optimizer)
+        _refuse_unsupported(optimizer, mini=batch == "mini")
         self.optimizer = optimizer
         self._scaler, self._sketch = scaler, sketch
         self._params = _trained(optimizer)
@@ -106,6 +106,7 @@ class MultirateLR(LRScheduler):
         size = sum(p.numel() for p in self._params)
         offset, dimension = shard or (0, size)
         if batch == "mini":
+            config = {**_momentum(optimizer), **config}
             config.setdefault("fallback_learning_rate", float(optimizer.param_groups[0]["lr"]))
         declaration = RunConfig(dimension, loss_lower_bound=loss_lower_bound, batch=batch, **config)
         self._ranks: Ranks | None = None
@@ -154,6 +155,14 @@ class MultirateLR(LRScheduler):
     def advice(self) -> Advice | None:
         """The latest advice: the rate, its reason, what held it back. None before any step."""
         return self._advice
+
+    @property
+    def hold_batch_steps(self) -> int:
+        """Further steps to take on this very mini-batch, if that can be, under the same ``batch_id``.
+
+        Curvature shows between gradients of one batch.
+        """
+        return self._advice.hold_batch_steps if self._advice is not None else 0
 
     @property
     def memory_bytes(self) -> int:
@@ -338,7 +347,15 @@ def _unscale(scaler: torch.amp.GradScaler, optimizer: Optimizer) -> None:
             raise
 
 
-def _refuse_unsupported(optimizer: Optimizer) -> None:
+def _momentum(optimizer: Optimizer) -> dict[str, Any]:
+    """Return the declaration of the optimizer's momentum."""
+    group = optimizer.param_groups[0]
+    if not group.get("momentum"):
+        return {}
+    return {"update_rule": "nesterov" if group["nesterov"] else "momentum", "momentum": group["momentum"]}
+
+
+def _refuse_unsupported(optimizer: Optimizer, mini: bool) -> None:
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"{type(optimizer).__name__} is not a torch.optim.Optimizer")
     if isinstance(optimizer, SGD):
@@ -350,10 +367,14 @@ def _refuse_unsupported(optimizer: Optimizer) -> None:
             "does what a diagonal does"
         )
     wrong = {
-        "momentum": "leave it 0, the schedule makes up for the momentum",
+        "dampening": "leave it 0",
         "weight_decay": "leave it 0 and put weight_decay/2 |x|^2 into the loss",
         "maximize": "minimise the negative instead",
     }
+    if not mini:
+        wrong["momentum"] = "leave it 0, the schedule makes up for the momentum; mini-batches may have it"
+    if len({(group["momentum"], group["nesterov"]) for group in optimizer.param_groups}) > 1:
+        raise UnsupportedOptimizerError("param groups of different momentum: give all the same")
     for group in optimizer.param_groups:
         for option, advice in wrong.items():
             if group.get(option):
