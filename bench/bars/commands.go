@@ -15,6 +15,7 @@ import (
 func commandBars() []bar {
 	return []bar{
 		{"GetLearningRate over an empty call, p50", 1.5, "times", latency},
+		failures("overheads of the Python client", "tools/python.sh", "python", "../../bench/python/overhead.py"),
 		failures("race detector", "go", "test", "-race", "./..."),
 		failures("chunk decoder fuzzed for 10 s", "go", "test", "./server", "-run", "^$", "-fuzz", "^FuzzChunkDecoder$", "-fuzztime", "10s"),
 		failures("scheduler state decoder fuzzed for 10 s", "go", "test", "./scheduler", "-run", "^$", "-fuzz", "^FuzzUnmarshalController$", "-fuzztime", "10s"),

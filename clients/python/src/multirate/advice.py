@@ -45,8 +45,7 @@ class Advice:
     hold_batch_steps
         Further steps for which this mini-batch should be held.
     source
-        ``"service"``; ``"upcoming"`` for a rate that came with an earlier answer,
-        whose reason it repeats; ``"safe"`` while the service is away.
+        ``"service"``, or ``"safe"`` while the service is away.
     """
 
     step: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -419,9 +419,3 @@ class Run:
 def _spectrum(response: Any) -> spectrum_pb2.Spectrum:
     spectrum: spectrum_pb2.Spectrum = response.spectrum
     return spectrum
-
-
-def upcoming_advice(run: Run, rate: float) -> Advice:
-    """Return the advice of a rate that `Run.take_upcoming` gave."""
-    last = run.last or Advice(0, rate, "planned")
-    return replace(last, step=run.step - 1, learning_rate=rate, predicted_change=None, source="upcoming")

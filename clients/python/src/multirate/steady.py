@@ -8,7 +8,7 @@ from typing import Any
 
 from multirate.advice import Advice
 from multirate.errors import RunNotFoundError, ServiceError, ServiceUnavailableError
-from multirate.run import Run, upcoming_advice
+from multirate.run import Run
 from multirate.v1 import learning_rate_service_pb2 as rpc
 from multirate.v1 import statistics_pb2
 
@@ -41,6 +41,7 @@ class SteadyRun:
         self.snapshot_every = snapshot_every
         self._snapshot: bytes | None = None
         self._pending: Any = None
+        self._due = snapshot_every
         self._lost = False
 
     def advise(self, measured: statistics_pb2.Statistics) -> Advice:
@@ -85,18 +86,14 @@ class SteadyRun:
         text = "No answer from the service; the last rate known to be safe."
         return Advice(run.step - 1, run.safe_rate, "fallback", text=text, source="safe")
 
-    def take_upcoming(self, loss: float) -> Advice | None:
-        """Return the advice given in advance for this step, if there is a good one."""
-        rate = self.run.take_upcoming(loss)
-        return None if rate is None else upcoming_advice(self.run, rate)
-
     def _keep(self, step: int) -> None:
         """Ask for a snapshot now and then, and take it over once it is there."""
         if self._pending is not None and self._pending.done():
             if self._pending.exception() is None:
                 self._snapshot = self._pending.result().snapshot
             self._pending = None
-        if self.snapshot_every and step % self.snapshot_every == 0 and self._pending is None:
+        if self.snapshot_every and step >= self._due and self._pending is None:
+            self._due = step + self.snapshot_every
             request = rpc.SnapshotRunRequest(run_id=self.run.id)
             self._pending = self.run.client.methods["SnapshotRun"].future(request, timeout=10)
 
@@ -119,3 +116,4 @@ class SteadyRun:
         """Go on from a checkpoint; see `Run.load_state`."""
         self.run.load_state(state)
         self._snapshot, self._pending, self._lost = state["snapshot"], None, False
+        self._due = self.run.step + self.snapshot_every

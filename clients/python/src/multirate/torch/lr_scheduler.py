@@ -153,7 +153,10 @@ class MultirateLR(LRScheduler):
 
     @property
     def advice(self) -> Advice | None:
-        """The latest advice: the rate, its reason, what held it back. None before any step."""
+        """The service's latest answer: the rate, its reason, what held it back. None before any step.
+
+        It stays while rates are taken that came ahead with it.
+        """
         return self._advice
 
     @property
