@@ -1,4 +1,4 @@
-# A machine with Go, git and make is enough. Every other tool is pinned in a
+# A machine with Go, Python, git and make is enough. Every other tool is pinned in a
 # module of its own below tools/, built on first use and then taken from Go's
 # build cache; one module per tool, so that no tool's dependencies move
 # another's version or the project's.
@@ -11,7 +11,7 @@ RACE     ?= $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 PACKAGES ?= ./...
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint generate bars bench demo
+.PHONY: help build test go-test lint generate python bars bench demo
 
 ## help      print this list
 help:
@@ -23,7 +23,9 @@ build:
 	@CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/multirate ./cmd/multirate
 
 ## test      lint, vet and run every test, with the race detector where cgo is at hand
-test: lint
+test: lint go-test python
+
+go-test:
 	@echo "==> go vet $(PACKAGES)"
 	@go vet $(PACKAGES)
 	@echo "==> go test $(or $(RACE),(without -race, which needs a C compiler)) $(PACKAGES)"
@@ -43,11 +45,27 @@ lint:
 	@echo "==> golangci-lint (the first run builds it, about a minute)"
 	@$(LINT) run $(PACKAGES)
 
-## generate  write the Go code of the proto files
+## generate  write the Go and Python code of the proto files
 generate:
 	@echo "==> formatting proto and generating Go into proto/"
 	@$(BUF) format --write
 	@$(BUF) generate
+	@echo "==> generating Python into clients/python/src/multirate/v1"
+	@tools/python.sh python generate.py
+
+## python    lint, type-check and test the Python client
+python:
+	@echo "==> Python: environment"
+	@tools/python.sh true
+	@echo "==> Python: generated code is up to date"
+	@tools/python.sh python generate.py --check
+	@echo "==> Python: ruff"
+	@tools/python.sh ruff check --config pyproject.toml . ../../bench/python ../../examples/python
+	@tools/python.sh ruff format --config pyproject.toml --check . ../../bench/python ../../examples/python
+	@echo "==> Python: mypy"
+	@tools/python.sh mypy
+	@echo "==> Python: pytest"
+	@tools/python.sh python -m pytest
 
 ## bars      measure every figure the project promises, fail where one is missed
 bars:

@@ -21,6 +21,8 @@ func commandBars() []bar {
 		figure("1,000 runs, a step each 100 ms: memory", 1024, "MiB", "./bench/load", "-figure", "memory"),
 		figure("1,000 runs for a minute: memory of the last quarter", 1.25, "times", "./bench/load", "-figure", "drift"),
 		failures("calls of every method fuzzed for 60 s", "go", "test", "./server", "-run", "^$", "-fuzz", "^FuzzCalls$", "-fuzztime", "60s", "-fuzzminimizetime", "1x"),
+		failures("overheads of the Python client", "tools/python.sh", "python", "../../bench/python/overhead.py"),
+		figure("mini-batches, validation loss over the best tuned rate's", 1.02, "times", "./bench/minibatch"),
 		failures("race detector", "go", "test", "-race", "./..."),
 		failures("chunk decoder fuzzed for 10 s", "go", "test", "./server", "-run", "^$", "-fuzz", "^FuzzChunkDecoder$", "-fuzztime", "10s"),
 		failures("scheduler state decoder fuzzed for 10 s", "go", "test", "./scheduler", "-run", "^$", "-fuzz", "^FuzzUnmarshalController$", "-fuzztime", "10s"),
