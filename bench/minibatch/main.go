@@ -110,13 +110,13 @@ func (s setting) row(ctx context.Context, client *multirate.Client, seeds int, f
 }
 
 // losses are the validation losses with every seed, ascending.
-func (s setting) losses(ctx context.Context, seeds int, first uint64, make func(seed uint64) (source, error)) ([]float64, error) {
+func (s setting) losses(ctx context.Context, seeds int, first uint64, open func(seed uint64) (source, error)) ([]float64, error) {
 	all := slices.Repeat([]float64{math.Inf(1)}, seeds)
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for i := range all {
 		group.Go(func() error {
-			rates, err := make(first + uint64(i))
+			rates, err := open(first + uint64(i))
 			if err != nil {
 				return err
 			}

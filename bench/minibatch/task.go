@@ -73,8 +73,8 @@ func digits() (train, validation samples) {
 		}
 		labels[judges] = append(labels[judges], int(t.Target[i]))
 	}
-	make := func(judges bool) samples {
+	part := func(judges bool) samples {
 		return samples{mat.NewDense(len(labels[judges]), t.Columns, rows[judges]), labels[judges]}
 	}
-	return make(false), make(true)
+	return part(false), part(true)
 }
