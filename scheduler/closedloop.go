@@ -23,6 +23,9 @@ const (
 	// maxDamped is the number of damping steps, as a multiple of the window,
 	// after which a plan is given up.
 	maxDamped = 1
+	// leastMisprediction is the relative error of a predicted fall for which the
+	// next displacement may be as long as the last.
+	leastMisprediction = 0.1
 	// closedLoopCycle is the longest cycle that a closed loop plans: its model
 	// is worth about a window of steps.
 	closedLoopCycle = 128
@@ -36,6 +39,7 @@ func (c *Controller) closedLoopStep(o Observation, linked bool, m estimator.Mode
 	d := Decision{Reason: ReasonPlanned, Scale: -1, PredictedChange: math.NaN()}
 	change := c.lossChange(o, linked)
 	c.gain(o, change)
+	c.extendTrust(o, change)
 	rose := c.judge(o, change)
 	grown := c.grown(o.Loss, s.Reference)
 	if !grown {
@@ -93,6 +97,20 @@ func (c *Controller) judge(o Observation, change float64) bool {
 		s.Radius *= 2
 	}
 	return false
+}
+
+// extendTrust lets displacements grow with those whose prediction held. Where the
+// loss is not quadratic, the error of a prediction, relative to the fall predicted,
+// grows like the displacement; so a step that was e off says that one of
+// leastMisprediction/e times its length will be leastMisprediction off.
+func (c *Controller) extendTrust(o Observation, change float64) {
+	s := &c.s
+	if o.AppliedRate != s.Last.Rate || !(s.Last.Predicted < 0) || !(change < 0) {
+		return
+	}
+	wrong := math.Abs(change/s.Last.Predicted - 1)
+	growth := min(max(leastMisprediction/wrong, leastReachGrowth), mostReachGrowth)
+	s.Trusted = max(s.Trusted, growth*s.Last.Rate*math.Sqrt(s.Last.NormSquared))
 }
 
 // admit takes the head of the plan if the predicted loss allows it, and
@@ -205,6 +223,9 @@ func (c *Controller) bound(o Observation, d *Decision) {
 		if d.Rate > limit {
 			d.Rate, d.Guard = limit, g
 		}
+	}
+	if s.Trusted > 0 && o.Sketch != nil {
+		lower(s.Trusted/math.Sqrt(o.GradientNormSquared), GuardTrustRegion)
 	}
 	lower(s.Radius/math.Sqrt(o.GradientNormSquared), GuardTrustRegion)
 	if fall := o.Loss - c.cfg.LossLowerBound; c.cfg.HasLossBound && fall > 0 {

@@ -77,3 +77,37 @@ func TestLossChange(t *testing.T) {
 		})
 	}
 }
+
+func TestDisplacementsGrowWithPredictionsThatHold(t *testing.T) {
+	const length = 3 // of the last step
+	tests := []struct {
+		name              string
+		predicted, change float64
+		want              float64
+	}{
+		{"exact, as on a quadratic", -1, -1, mostReachGrowth * length},
+		{"one hundredth off", -1, -0.99, 10 * length},
+		{"one hundredth off the other way", -1, -1.01, 10 * length},
+		{"half off", -1, -0.5, leastReachGrowth * length},
+		{"far better than predicted is wrong as well", -1, -9, leastReachGrowth * length},
+		{"the loss rose", -1, 0.1, 0},
+		{"a rise was predicted", 1, -1, 0},
+		{"no prediction", math.NaN(), -1, 0},
+		{"no change known", -1, math.NaN(), 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := mustController(t, Config{})
+			c.s.Last = step{Rate: 0.5, NormSquared: 4 * length * length, Predicted: tt.predicted}
+			c.extendTrust(Observation{AppliedRate: 0.5}, tt.change)
+			if got := c.s.Trusted; math.Abs(got-tt.want) > 1e-9 {
+				t.Errorf("trusted %v, want %v", got, tt.want)
+			}
+			before := c.s.Trusted
+			c.extendTrust(Observation{AppliedRate: 0.4}, tt.change)
+			if c.s.Trusted != before {
+				t.Error("a step at the trainer's own rate changed what is trusted")
+			}
+		})
+	}
+}

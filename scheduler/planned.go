@@ -12,8 +12,8 @@ import (
 // costs the cube of its length; beyond this a cycle gains little.
 const openLoopCycle = 512
 
-// leastReachGrowth and mostReachGrowth bound the ratio of an open-loop
-// displacement to the longest so far.
+// leastReachGrowth and mostReachGrowth bound the ratio of a displacement to the
+// longest so far that has done no harm.
 const (
 	leastReachGrowth = 2.0
 	mostReachGrowth  = 16.0

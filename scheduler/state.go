@@ -34,8 +34,9 @@ type state struct {
 	// Damped counts the damping steps of the present plan, Recoveries the safe
 	// steps since the loss outgrew its bound.
 	Damped, Recoveries int
-	// Radius is the trust region, the longest displacement admitted.
-	Radius float64
+	// Radius is the trust region, the longest displacement admitted, Trusted the
+	// longest that those so far vouch for, 0: none yet.
+	Radius, Trusted float64
 
 	// Cycle is served open loop while a spectrum from products is valid.
 	Cycle Cycle
@@ -168,7 +169,7 @@ func (s *state) validate() error {
 	switch {
 	case s.Step < 0 || s.PlanLength < len(s.Plan) || s.Damped < 0 || s.Recoveries < 0 || s.Revision < 0:
 		return errors.New("counter out of range")
-	case !(s.Stiffest >= 0) || !(s.Longest >= 0) || !(s.Radius >= 0) || !(s.Before >= 0) || math.IsInf(s.Stiffest, 0) || math.IsInf(s.Longest, 0):
+	case !(s.Stiffest >= 0) || !(s.Longest >= 0) || !(s.Radius >= 0) || !(s.Trusted >= 0) || !(s.Before >= 0) || math.IsInf(s.Stiffest, 0) || math.IsInf(s.Longest, 0):
 		return errors.New("negative or undefined curvature, rate or radius")
 	case !(s.Last.Rate >= 0) || math.IsInf(s.Last.Rate, 0) || !(s.Last.NormSquared >= 0) || s.Last.Upcoming < 0:
 		return errors.New("latest step is out of range")
