@@ -57,6 +57,38 @@ def test_it_is_a_scheduler(client: Client) -> None:
     assert scheduler.advice.text
 
 
+class Decayed(Training):
+    """With weight decay, of the optimizer or inside the loss."""
+
+    decays = (0.1, 0.03)
+
+    def __init__(self, inside: bool) -> None:
+        super().__init__(groups=2)
+        self.inside = inside
+        for group, decay in zip(self.optimizer.param_groups, self.decays, strict=True):
+            group["weight_decay"] = 0.0 if inside else decay
+
+    def loss(self) -> torch.Tensor:
+        total = super().loss()
+        if self.inside:
+            for group, decay in zip(self.optimizer.param_groups, self.decays, strict=True):
+                for p in group["params"]:
+                    total = total + decay / 2 * p.square().sum()
+        return total
+
+
+@pytest.mark.parametrize("mini", [False, True])
+def test_weight_decay_is_part_of_the_loss(client: Client, mini: bool) -> None:
+    """The same rates, but for rounding, as with decay/2 |x|^2 in the loss."""
+    options: dict[str, Any] = {"batch": "mini", "horizon_steps": 200} if mini else {}
+    rates = []
+    for inside in (False, True):
+        training = Decayed(inside)
+        training.scheduler = MultirateLR(training.optimizer, client, loss_lower_bound=0, **options)
+        rates.append([training.step() for _ in range(25)])
+    assert rates[0] == pytest.approx(rates[1], rel=1e-6)
+
+
 def test_the_rate_is_of_the_gradient_at_hand(client: Client) -> None:
     """The same losses and gradients, handed to the core client, give the same rates."""
     training, run = Training(), client.new_run(RunConfig(123, loss_lower_bound=0))
@@ -171,7 +203,6 @@ def test_the_order_of_the_calls_is_checked(client: Client) -> None:
         ({"momentum": 0.9}, "makes up for the momentum"),
         ({"momentum": 0.9, "nesterov": True}, "makes up for the momentum"),
         ({"momentum": 0.9, "dampening": 0.1}, "dampening=0.1"),
-        ({"weight_decay": 0.01}, r"put weight_decay/2 \|x\|\^2 into the loss"),
         ({"maximize": True}, "minimise the negative"),
     ],
 )

@@ -44,8 +44,9 @@ class MultirateLR(LRScheduler):
     Parameters
     ----------
     optimizer
-        `multirate.torch.SGD`, or ``torch.optim.SGD`` without weight decay, and
-        with momentum for mini-batches only. All param groups get one rate.
+        `multirate.torch.SGD`, or ``torch.optim.SGD``, with momentum for
+        mini-batches only. All param groups get one rate. Weight decay counts as a
+        part of the loss, weight_decay/2 |x|^2.
     client
         A connection to a service. None: a sidecar of this process's own.
     loss_lower_bound
@@ -105,6 +106,11 @@ class MultirateLR(LRScheduler):
         self._count = sum(len(group["params"]) for group in optimizer.param_groups)
         size = sum(p.numel() for p in self._params)
         offset, dimension = shard or (0, size)
+        if shard is not None and _decay(optimizer):
+            raise UnsupportedOptimizerError(
+                "weight_decay with a shard is not offered yet: leave it 0 and put weight_decay/2 |x|^2 "
+                "into the loss"
+            )
         if batch == "mini":
             config = {**_momentum(optimizer), **config}
             config.setdefault("fallback_learning_rate", float(optimizer.param_groups[0]["lr"]))
@@ -220,7 +226,9 @@ class MultirateLR(LRScheduler):
                 "the optimizer's parameters have changed since the run began: make a new MultirateLR "
                 "after add_param_group"
             )
-        measured = self._sketcher.measure(loss, parameter_norm=self.last_epoch == 0, sketch=self._sketch)
+        measured = self._sketcher.measure(
+            loss, parameter_norm=self.last_epoch == 0, sketch=self._sketch, decay=_decay(self.optimizer)
+        )
         return measured if self._ranks is None else self._ranks.reduce(measured)
 
     def _ask(self, m: Measured, batch_id: int | None) -> float:
@@ -342,6 +350,17 @@ def _trained(optimizer: Optimizer) -> list[Tensor]:
     return [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
 
 
+def _decay(optimizer: Optimizer) -> list[float] | None:
+    """Return the weight decay of each trained parameter, None where there is none."""
+    decay = [
+        float(group.get("weight_decay") or 0.0)
+        for group in optimizer.param_groups
+        for p in group["params"]
+        if p.requires_grad
+    ]
+    return decay if any(decay) else None
+
+
 def _unscale(scaler: torch.amp.GradScaler, optimizer: Optimizer) -> None:
     try:
         scaler.unscale_(optimizer)
@@ -371,7 +390,6 @@ def _refuse_unsupported(optimizer: Optimizer, mini: bool) -> None:
         )
     wrong = {
         "dampening": "leave it 0",
-        "weight_decay": "leave it 0 and put weight_decay/2 |x|^2 into the loss",
         "maximize": "minimise the negative instead",
     }
     if not mini:

@@ -27,7 +27,7 @@ class Measured(NamedTuple):
     Attributes
     ----------
     loss
-        The loss handed in.
+        The loss handed in, plus what the decay of the parameters adds to it.
     norm_squared
         Squared Euclidean norm of the gradient.
     parameter_norm
@@ -205,12 +205,29 @@ class GradientSketcher:
         return sum(t.numel() * t.element_size() for t in kept)
 
     @torch.no_grad()
-    def measure(self, loss: Tensor | float, *, parameter_norm: bool = False, sketch: bool = True) -> Measured:
+    def measure(
+        self,
+        loss: Tensor | float,
+        *,
+        parameter_norm: bool = False,
+        sketch: bool = True,
+        decay: Sequence[float] | None = None,
+    ) -> Measured:
         """Return loss, norms and sketch, with one synchronisation of the device.
 
-        A parameter without a gradient counts as one of zeros.
+        A parameter without a gradient counts as one of zeros. With ``decay``, a
+        coefficient for each parameter, the gradient is grad + decay * parameter and
+        the loss grows by decay/2 |parameter|^2: what ``torch.optim.SGD`` makes of
+        its ``weight_decay``.
         """
         grads = [p.grad for p in self.parameters]
+        total = torch.zeros((), dtype=torch.float64, device=self._device)
+        if decay is not None:
+            for i, (p, c) in enumerate(zip(self.parameters, decay, strict=True)):
+                grad = grads[i]
+                if c and grad is not None:  # the optimizer leaves parameters without a gradient alone
+                    grads[i] = torch.add(grad, p, alpha=c)
+                    total += c / 2 * p.square().sum(dtype=torch.float64)
         self._work.clear()
         for sources, place, sign, scale in self._pieces:
             x = self._gather(grads, sources)
@@ -219,11 +236,11 @@ class GradientSketcher:
         more = [self._parameter_norm()] if parameter_norm else []
         on_device = isinstance(loss, Tensor) and loss.device == self._device
         if on_device:
-            more.append(torch.as_tensor(loss).detach())
+            more.append(torch.as_tensor(loss).detach() + total)
         d = self.sketcher.sketch_dimension
         numbers = self._work.numbers(d, *more)
         return Measured(
-            float(numbers[-1]) if on_device else float(loss),
+            float(numbers[-1]) if on_device else float(loss) + total.item(),
             float(numbers[0]),
             float(numbers[1 + d]) if parameter_norm else None,
             numbers[1 : 1 + d],
