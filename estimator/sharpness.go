@@ -12,6 +12,11 @@ const (
 	// counts as a direction: the third derivative of the loss, which perturbs
 	// the changes of the gradient, is amplified by its reciprocal root.
 	leastDirection = 1e-4
+	// sharpnessConsistency is the largest |T - T'|/|T| at which the projected
+	// Hessian T of a burst is believed. It is half of what a window's may be:
+	// nothing but the kinks of the loss and its third derivative makes T
+	// unsymmetric here, since the few displacements are hardly distorted.
+	sharpnessConsistency = 0.3
 	// sharpnessSpurious is the largest ratio of the sharpness to the largest
 	// secant, which is a lower bound of it on a quadratic.
 	sharpnessSpurious = 2
@@ -26,8 +31,7 @@ const (
 //
 // It is the largest Ritz value (Rayleigh-Ritz on the span of the displacements,
 // which need not be orthogonal), of the symmetric part of the projected Hessian,
-// over all leading blocks of principal directions that are consistent, as in
-// [Window.Solve]. It may be too small by a factor of two where the displacements
+// over all leading blocks of principal directions that are consistent. It may be too small by a factor of two where the displacements
 // have little along the stiffest direction.
 func Sharpness(displacements, changes [][]float32) float64 {
 	var lengths []float64
@@ -102,7 +106,7 @@ func topEigenvalue(h *mat.Dense) (top float64, consistent bool) {
 		}
 	}
 	var e mat.EigenSym
-	if !(mat.Norm(&skew, 2) <= consistency*mat.Norm(h, 2)) || !e.Factorize(half, false) {
+	if !(mat.Norm(&skew, 2) <= sharpnessConsistency*mat.Norm(h, 2)) || !e.Factorize(half, false) {
 		return 0, false
 	}
 	return e.Values(nil)[r-1], true

@@ -20,9 +20,12 @@ const (
 	// less. A burst is a lower bound: it may miss half of the sharpness, and
 	// steps that have long been short leave nothing of the gradient along the
 	// stiffest direction. So only bursts at longRate of the rate for the
-	// sharpness known, or more, lower it.
+	// sharpness known, or more, lower it, and none of the first earlyBursts, which
+	// come every earlyPeriod steps.
 	sharpnessMemory = 0.8
 	longRate        = 0.45
+	earlyBursts     = 5
+	earlyPeriod     = 12
 	// sharpnessRate is the rate of plain gradient descent times the sharpness:
 	// the edge of stability, at which training holds itself.
 	sharpnessRate = 2
@@ -31,13 +34,17 @@ const (
 	// openEnded divides the rate where no horizon is known, so that nothing
 	// makes it fall in the end.
 	openEnded = 2
-	// earlyPeriod is burstPeriod until earlyBursts bursts have been seen.
-	earlyPeriod = 12
-	earlyBursts = 5
-	// warmupBursts is the number of bursts over which the rate doubles from one
-	// to the next: short steps see less of the sharpness, and it rises early in
-	// training.
-	warmupBursts = 2
+	// ceilingGrowth is the factor by which rates rise from one step to the next.
+	ceilingGrowth = 1.1
+	// firstBurst divides the rate until a whole burst has been seen: its short
+	// steps see little of the sharpness.
+	firstBurst = 4
+	// lossMemory is the number of batches over which losses are averaged,
+	// leastLosses the number that an average needs, and lossOutlier the number of
+	// standard deviations beyond which a loss is no noise.
+	lossMemory  = burstPeriod
+	leastLosses = 5
+	lossOutlier = 6
 	// leastDecay is the least factor that the horizon multiplies a rate by.
 	leastDecay = 0.01
 	// forgotten is the weight at which momentum's memory of a step that was not
@@ -64,10 +71,13 @@ type bursts struct {
 	Sharpness, Provisional float64
 	Seen                   int
 	Shortest               float64
-	// Sum and Count are of the losses of the present period, Least is the least
-	// mean of one, since it last outgrew its bound; Caution divides the rate.
-	Sum, Least, Caution float64
-	Count               int
+	// Ceiling is the longest rate that the warmup allows, 0 before there is one.
+	Ceiling float64
+	// Smooth and Variance are of the losses of the latest of Batches batches, Best
+	// is the least Smooth so far, Calm the number of steps since the loss last
+	// outgrew its bound.
+	Smooth, Variance, Best float64
+	Batches, Calm          int
 }
 
 // miniBatchStep follows the sharpness of the loss: a rate of a fixed multiple of
@@ -77,7 +87,7 @@ type bursts struct {
 func (c *Controller) miniBatchStep(o Observation, linked bool) Decision {
 	b := &c.s.Bursts
 	c.collect(o, linked)
-	c.watchPeriod(o)
+	c.watchLosses(o, linked)
 	d := Decision{Rate: c.cfg.FallbackRate, Reason: ReasonFallback, Scale: -1, PredictedChange: math.NaN()}
 	sharpness := b.sharpness()
 	if sharpness > 0 {
@@ -93,18 +103,29 @@ func (c *Controller) miniBatchStep(o Observation, linked bool) Decision {
 			d.Rate, d.Guard = limit, GuardPredictedLoss
 		}
 	default:
-		d.Rate, d.Reason, d.Scale = limit*c.decay(o.Step)/b.Caution, ReasonPlanned, 0
-		if b.Caution > 1 {
-			d.Guard = GuardTrustRegion
-		}
-		if n := warmupBursts - b.Seen; n > 0 {
-			d.Rate, d.Reason, d.Guard = math.Ldexp(d.Rate, -n), ReasonWarmup, GuardWarmupGrowth
+		d.Rate, d.Reason, d.Scale = c.warmUp(limit)*c.decay(o.Step), ReasonPlanned, 0
+		if b.Ceiling < limit {
+			d.Reason, d.Guard = ReasonWarmup, GuardWarmupGrowth
 		}
 	}
 	if o.Sketch != nil {
 		d.HoldBatch = b.schedule()
 	}
 	return d
+}
+
+// warmUp holds the rate below a ceiling that rises step by step, from the
+// trainer's own rate or a share of the limit, whichever is less: sharpness shows
+// only as steps grow, and rises early in training.
+func (c *Controller) warmUp(limit float64) float64 {
+	b := &c.s.Bursts
+	switch {
+	case b.Seen == 0:
+		b.Ceiling = min(limit/firstBurst, c.cfg.FallbackRate)
+	default:
+		b.Ceiling = min(ceilingGrowth*b.Ceiling, limit)
+	}
+	return b.Ceiling
 }
 
 // sharpness is the curvature to follow, 0 if unknown.
@@ -125,15 +146,15 @@ func (b *bursts) spectrum() estimator.Spectrum {
 
 // validate checks a stored state for sketches of the given length.
 func (b *bursts) validate(dimension int) error {
-	if b.Wait < 0 || b.Left < 0 || b.Count < 0 || b.Seen < 0 || len(b.Displacements) != len(b.Changes) || len(b.Displacements) >= burstPairs {
+	if b.Wait < 0 || b.Left < 0 || b.Calm < 0 || b.Batches < 0 || b.Seen < 0 || len(b.Displacements) != len(b.Changes) || len(b.Displacements) >= burstPairs {
 		return errors.New("counter of a burst out of range")
 	}
-	for _, x := range []float64{b.Sharpness, b.Provisional, b.Shortest, b.Unknown, b.Caution - 1} {
+	for _, x := range []float64{b.Sharpness, b.Provisional, b.Shortest, b.Unknown, b.Ceiling, b.Variance} {
 		if !(x >= 0) || !finite(x) {
 			return fmt.Errorf("burst with a number of %v", x)
 		}
 	}
-	if math.IsNaN(b.Sum) || math.IsNaN(b.Least) {
+	if math.IsNaN(b.Smooth) || math.IsNaN(b.Best) {
 		return errors.New("burst with an undefined loss")
 	}
 	sketches := slices.Concat(b.Displacements, b.Changes)
@@ -213,7 +234,7 @@ func (c *Controller) collect(o Observation, linked bool) {
 func (c *Controller) endBurst() {
 	b := &c.s.Bursts
 	if b.Provisional > 0 {
-		if b.Shortest >= longRate*c.sharpRate(b.Sharpness) {
+		if b.Seen >= earlyBursts && b.Shortest >= longRate*c.sharpRate(b.Sharpness) {
 			b.Sharpness *= sharpnessMemory
 		}
 		b.Sharpness = max(b.Sharpness, b.Provisional)
@@ -258,27 +279,56 @@ func (c *Controller) follow(o Observation) {
 	}
 }
 
-// watchPeriod halves the rate when the mean loss of a period has outgrown the
-// least so far by [Config.MaxLossGrowth], and takes that back when it is lower
-// than ever. Where the loss stays up although the rate is down, the data has
-// changed: growth is then measured from there.
-func (c *Controller) watchPeriod(o Observation) {
+// watchLosses takes an outgrown loss for what sharpness does that no burst has
+// shown: the rate is halved, and the sharpness known is raised to what that rate
+// follows.
+func (c *Controller) watchLosses(o Observation, linked bool) {
 	b := &c.s.Bursts
 	if math.IsNaN(o.Loss) {
 		return
 	}
-	b.Sum += o.Loss
-	if b.Count++; b.Count < burstPeriod {
+	b.Calm++
+	outgrown := c.outgrown(o.Loss, linked)
+	if !linked {
+		b.average(o.Loss)
+		outgrown = outgrown || b.Batches > lossMemory && c.grown(b.Smooth, b.Best)
+	}
+	if !outgrown || b.Calm <= burstPairs {
 		return
 	}
-	mean := b.Sum / float64(b.Count)
-	b.Sum, b.Count = 0, 0
-	switch {
-	case c.grown(mean, b.Least):
-		b.Caution, b.Least = 2*b.Caution, mean
-	case mean < b.Least:
-		b.Caution, b.Least = max(1, b.Caution/2), mean
+	b.Batches, b.Calm = 0, 0 // growth is measured anew from here
+	if b.Ceiling > 0 {
+		b.Ceiling /= 2
+		b.Sharpness = max(b.Sharpness, c.sharpRate(1)/b.Ceiling)
 	}
+}
+
+// outgrown reports whether one loss is too large: that of a batch beyond noise,
+// by the root of [Config.MaxLossGrowth], or that of a held batch by
+// MaxLossGrowth in one step, other batches' mean at least.
+func (c *Controller) outgrown(loss float64, held bool) bool {
+	b := &c.s.Bursts
+	if b.Batches < leastLosses {
+		return false
+	}
+	if held {
+		return c.grown(loss, c.s.Last.Loss) && loss > b.Smooth
+	}
+	half := b.Smooth + (c.lossLimit(b.Smooth)-b.Smooth)*(math.Sqrt(c.cfg.MaxLossGrowth)-1)/(c.cfg.MaxLossGrowth-1)
+	return loss > half && loss > b.Smooth+lossOutlier*math.Sqrt(b.Variance)
+}
+
+// average takes the loss of a batch into the mean. Held batches don't count,
+// since they are learnt by heart.
+func (b *bursts) average(loss float64) {
+	if b.Batches++; b.Batches == 1 {
+		b.Smooth, b.Best, b.Variance = loss, loss, 0
+	}
+	weight := 1 / float64(min(b.Batches, lossMemory))
+	off := loss - b.Smooth
+	b.Smooth += weight * off
+	b.Variance += weight * (off*off - b.Variance)
+	b.Best = min(b.Best, b.Smooth)
 }
 
 func scaled(v []float32, factor float64) []float32 {

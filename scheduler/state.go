@@ -78,10 +78,7 @@ type step struct {
 
 func newState() state {
 	nan := math.NaN()
-	return state{
-		First: nan, Least: nan, Radius: math.Inf(1), CycleLoss: nan, Reference: nan,
-		Bursts: bursts{Least: math.Inf(1), Caution: 1},
-	}
+	return state{First: nan, Least: nan, Radius: math.Inf(1), CycleLoss: nan, Reference: nan}
 }
 
 const stateVersion = 2

@@ -329,7 +329,7 @@ func TestHeldBatchesGiveTheRate(t *testing.T) {
 		if held == 0 {
 			batch++
 			for i := range tr.x {
-				tr.x[i] += float64(batch%7) - 3 // another batch has another minimum
+				tr.x[i] += float64(batch%2) - 0.5 // another batch has another minimum
 			}
 		}
 		req := tr.request()
