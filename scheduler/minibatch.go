@@ -119,10 +119,9 @@ func (c *Controller) miniBatchStep(o Observation, linked bool) Decision {
 // only as steps grow, and rises early in training.
 func (c *Controller) warmUp(limit float64) float64 {
 	b := &c.s.Bursts
-	switch {
-	case b.Seen == 0:
+	if b.Seen == 0 {
 		b.Ceiling = min(limit/firstBurst, c.cfg.FallbackRate)
-	default:
+	} else {
 		b.Ceiling = min(ceilingGrowth*b.Ceiling, limit)
 	}
 	return b.Ceiling
