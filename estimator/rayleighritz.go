@@ -142,10 +142,10 @@ func (w *Window) solvePairs() {
 	w.columns()
 	w.basis()
 	w.project()
-	s.consistentRanks()
 	secant := w.largestSecant()
+	s.consistentRanks(spuriousFactor * secant)
 	s.order = 0
-	for r := s.rank; r > 0; r-- {
+	for r := len(s.symmetric); r > 0; r-- {
 		if s.symmetric[r-1] && s.schur.decompose(s.t, s.rank, r) && s.schur.radius() <= spuriousFactor*secant {
 			s.order = r
 			return
@@ -278,11 +278,15 @@ func (s *solver) backward(x []float64) {
 }
 
 // consistentRanks fills, for each order r up to the rank, whether the leading
-// block of T is nearly symmetric.
-func (s *solver) consistentRanks() {
+// block of T is nearly symmetric, with no curvature of a basis vector beyond the
+// limit.
+func (s *solver) consistentRanks(limit float64) {
 	var skew, norm float64
 	s.symmetric = s.symmetric[:0]
 	for i := range s.rank {
+		if math.Abs(s.t[i*s.rank+i]) > limit {
+			return
+		}
 		norm += s.t[i*s.rank+i] * s.t[i*s.rank+i]
 		for j := range i {
 			a, b := s.t[i*s.rank+j], s.t[j*s.rank+i]

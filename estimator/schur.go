@@ -145,18 +145,23 @@ func (s *schur) reflect(k int, v []float64, factor float64) {
 			sum[j] += f * b
 		}
 	}
-	for i, f := range v {
-		f *= factor
-		row := a[(k+1+i)*n+k+1 : (k+1+i)*n+n]
-		for j, b := range sum {
-			row[j] -= f * b
-		}
-	}
 	for i := range n {
 		row := a[i*n+k+1 : i*n+n]
-		f := factor * dot64(row, v)
+		row = row[:len(v)]
+		inner := 0.0
+		if i <= k {
+			inner = dot64(row, v)
+		} else {
+			f := factor * v[i-k-1]
+			for j, b := range sum[:len(v)] {
+				c := row[j] - f*b
+				row[j] = c
+				inner += c * v[j]
+			}
+		}
+		inner *= factor
 		for j, b := range v {
-			row[j] -= f * b
+			row[j] -= inner * b
 		}
 	}
 }
@@ -248,19 +253,23 @@ func (s *schur) step(lo, hi int, exceptional bool) {
 	}
 }
 
-// reflection is the one that maps (p, q, r) to (length, 0, 0).
+// reflection is the one that maps (p, q, r), numbers below one, to (length, 0,
+// 0). It is not ok where their squares vanish.
 func reflection(p, q, r float64) (t turn, length float64, ok bool) {
-	scale := math.Abs(p) + math.Abs(q) + math.Abs(r)
-	if scale == 0 || !finite(scale) {
+	square := p*p + q*q + r*r
+	if !(square > 1e-280) || math.IsInf(square, 0) {
 		return t, 0, false
 	}
-	inverse := 1 / scale
-	p, q, r = p*inverse, q*inverse, r*inverse
-	norm := math.Copysign(math.Sqrt(p*p+q*q+r*r), p)
+	norm := math.Sqrt(square)
+	if p < 0 {
+		norm = -norm
+	}
 	p += norm
-	t.p, t.q, t.r = p/norm, q/norm, r/norm
-	t.v, t.w = q/p, r/p
-	return t, -norm * scale, true
+	inverse := 1 / norm
+	t.p, t.q, t.r = p*inverse, q*inverse, r*inverse
+	inverse = 1 / p
+	t.v, t.w = q*inverse, r*inverse
+	return t, -norm, true
 }
 
 // turn applies a reflection to both sides of the matrix, whose column k to k+2
