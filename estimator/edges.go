@@ -47,7 +47,7 @@ type Edges struct {
 func ScaleEdges(s Spectrum) []Edges {
 	e := newEvidence(s)
 	var out []Edges
-	for i, b := range e.bands(leastGap) {
+	for i, b := range e.bands(e.rule.gap) {
 		edges := Edges{Low: e.lowEdge(b), High: e.highEdge(b, i == 0)}
 		for _, edge := range []*Edge{&edges.Low, &edges.High} {
 			edge.Least = math.Ldexp(edge.Least, e.exponent)

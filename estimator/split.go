@@ -25,8 +25,15 @@ var splitRhos = []float64{0.5, 0.1, 0.01}
 // each candidate, as in dynamic programming, and the cheapest of each candidate
 // is kept; what a flatter scale costs those above depends little on which of its
 // near equals was kept, so the choice is near the best, not proven to be it.
+//
+// A window ([SourceSketch]) is parted at every open stretch a factor 4 wide,
+// which is less than [DetectScales] asks for: where its gradients have lost all
+// energy, a cycle needs no root, gap or not.
 func SplitScales(s Spectrum) Scales {
 	e := newEvidence(s)
+	if e.window {
+		return e.scales(leastGap)
+	}
 	fine := e.scales(leastSplit)
 	best := e.scales(leastGap)
 	if len(fine.Groups) == 0 {
