@@ -59,10 +59,9 @@ type Lanczos struct {
 	vectors *basis
 	// rough is a bound on the residuals that storing the vectors leaves: the
 	// largest norm of beta_j (v_{j+1} - its stored form), and the largest residual
-	// below that which was taken for zero. precise notes that vectors are stored
-	// in float64, which leaves none.
-	rough   float64
-	precise bool
+	// below that which was taken for zero. Float64 leaves none.
+	rough     float64
+	precision Precision
 	// coarseness is the largest norm of a unit vector's rounding so far.
 	coarseness float64
 	// diag and off are alpha_1.. and beta_1.., the last beta being the norm of
@@ -75,6 +74,8 @@ type Lanczos struct {
 	// scale is the largest product norm so far, a lower bound on |H|.
 	scale float64
 	work  []float64
+	// warm is nil in a run from a random vector alone.
+	warm *warm
 	// spectrum is the latest one read off, which holds while its Products are
 	// Steps.
 	spectrum Spectrum
@@ -98,6 +99,10 @@ type LanczosConfig struct {
 	Precision Precision
 	// Parallel lends cores. Results do not depend on it.
 	Parallel Parallel
+	// Kept are Ritz vectors of an earlier run on an operator close to this one, of
+	// the same dimension and precision ([Lanczos.Keep]). They are used where
+	// Products exceeds their number.
+	Kept *RitzVectors
 }
 
 // NewLanczos starts a run of at most min(dim, maxSteps) products on an operator
@@ -111,6 +116,13 @@ func (c LanczosConfig) Start() (*Lanczos, error) {
 	l, err := c.run()
 	if err != nil {
 		return nil, err
+	}
+	if n := c.kept(); n > 0 {
+		if l.warm, err = c.warmStart(l.vectors); err != nil {
+			return nil, err
+		}
+		l.vectors.read(0, l.work)
+		return l, nil
 	}
 	l.adopt(l.draw(l.work))
 	return l, nil
@@ -147,12 +159,12 @@ func (c LanczosConfig) run() (*Lanczos, error) {
 		return nil, fmt.Errorf("estimator: %d steps, want at least 1", c.Products)
 	}
 	return &Lanczos{
-		dim:     c.Dimension,
-		limit:   min(c.Dimension, c.Products),
-		seed:    c.Seed,
-		vectors: newBasis(c.Dimension, c.Precision, c.Parallel),
-		precise: c.Precision == Float64,
-		work:    make([]float64, c.Dimension),
+		dim:       c.Dimension,
+		limit:     min(c.Dimension, c.Products),
+		seed:      c.Seed,
+		vectors:   newBasis(c.Dimension, c.Precision, c.Parallel),
+		precision: c.Precision,
+		work:      make([]float64, c.Dimension),
 	}, nil
 }
 
@@ -166,6 +178,7 @@ func (c LanczosConfig) run() (*Lanczos, error) {
 //	                                         removed, m = min(k, 32)
 //	p * (12*min(Dimension, 2048) + 8*(k+1))  scratch, p = ceil(Dimension/65536)
 //
+// Kept vectors are among the k, and bring 8*n*(k+1) bytes more for n of them.
 // Finding the spectrum borrows [SpectrumBytes] more. It is a float64 because the
 // sum may exceed an int64.
 func (c LanczosConfig) Bytes() float64 {
@@ -173,7 +186,8 @@ func (c LanczosConfig) Bytes() float64 {
 	m := min(k, skewRows)
 	return d*(float64(c.Precision.Bytes())*k+8) +
 		8*(5*k+m*(m-1)/2+m*(k-m)) +
-		scratchBytes(c.Dimension) + 8*float64(panels(c.Dimension))*(k+1)
+		scratchBytes(c.Dimension) + 8*float64(panels(c.Dimension))*(k+1) +
+		8*float64(c.kept())*(k+1)
 }
 
 // SpectrumBytes bounds what finding the spectrum of k products borrows, here and
@@ -223,6 +237,10 @@ func (l *Lanczos) Absorb(product []float64) error {
 	// The passes work on a vector of length 1/2 to 1.
 	exp := exponent(norm)
 	alpha := l.vectors.scaleDot(l.work, product, exp, l.Steps())
+	if l.Steps() < l.warm.count() {
+		l.absorbKept(alpha, exp)
+		return nil
+	}
 	removed, rest := l.vectors.orthogonalise(l.work, l.recurrence(alpha, exp)...)
 	for i, c := range removed {
 		removed[i] = math.Ldexp(c, exp)
@@ -244,7 +262,7 @@ func (l *Lanczos) Absorb(product []float64) error {
 func (l *Lanczos) recurrence(alpha float64, exp int) []term {
 	k := l.Steps()
 	near := []term{{k, alpha}}
-	if k > 0 && l.off[k-1] > 0 {
+	if k > l.warm.count() && l.off[k-1] > 0 {
 		near = append(near, term{k - 1, math.Ldexp(l.off[k-1], -exp)})
 	}
 	return near
@@ -255,17 +273,19 @@ func (l *Lanczos) recurrence(alpha float64, exp int) []term {
 func (l *Lanczos) extend(removed []float64, beta float64) {
 	k := l.Steps()
 	if beta <= l.negligible() {
-		if !l.precise {
+		if l.precision != Float64 {
 			l.rough = max(l.rough, beta)
 		}
 		beta = 0
 		l.closed++
 	}
 	l.diag = append(l.diag, removed[k])
-	if k > 0 {
+	first := l.warm.count()
+	l.warm.border(removed[:first])
+	if k > first {
 		removed[k-1] -= l.off[k-1]
 	}
-	l.skew = append(l.skew, fold(removed[:k]))
+	l.skew = append(l.skew, fold(removed[first:k]))
 	l.off = append(l.off, beta)
 }
 
@@ -367,6 +387,11 @@ func (l *Lanczos) Spectrum() Spectrum {
 func (l *Lanczos) decompose() Spectrum {
 	k := l.Steps()
 	s := Spectrum{Source: SourceLanczos, Dimension: int64(l.dim), Products: k}
+	if l.warm != nil {
+		s.Ritz, _ = l.ritzVectors()
+		s.Stiffest = stiffest(s.Ritz)
+		return s
+	}
 	if k == 0 {
 		return s
 	}
@@ -397,8 +422,13 @@ func isFinite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 // Converged reports whether the run can stop: the edges of every scale have
 // settled to a share rel of their own size ([Settled]; 0.05 is a good value),
 // or the Krylov space of the start vector is complete, which for a random one
-// holds every distinct eigenvalue. It takes of the order of k^2 operations for k
-// products.
+// holds every distinct eigenvalue. A run from kept Ritz vectors can also stop
+// when it has confirmed the spectrum that they come from ([Lanczos.Spectrum]
+// then returns that, moved to where its edges are now): every kept vector is
+// still a Ritz vector, its residual larger by no more than rel of its value, no
+// Ritz value lies outside the edges, and an eigenvalue twice as stiff as the stiffest edge would
+// have been seen. It takes of the order of k^2 operations for k products, k^3
+// with kept vectors.
 func (l *Lanczos) Converged(rel float64) bool {
-	return l.closed > 0 || Settled(l.Spectrum(), rel)
+	return l.closed > 0 || l.confirm(rel) || Settled(l.Spectrum(), rel)
 }
