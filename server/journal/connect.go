@@ -60,23 +60,35 @@ func Connect(ctx context.Context, remote Remote, options Options) (*Journal, err
 }
 
 func (j *Journal) connect(ctx context.Context, remote Remote) (err error) {
-	if j.conn, err = nats.Connect(remote.URL, j.connection(remote)...); err != nil {
+	ctx, cancel := context.WithTimeout(ctx, formWithin)
+	defer cancel()
+	err = j.untilFormed(ctx, func(context.Context) error {
+		j.conn, err = nats.Connect(remote.URL, j.connection(remote)...)
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	if j.js, err = jetstream.New(j.conn, jetstream.WithDefaultTimeout(askWithin)); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, formWithin)
-	defer cancel()
+	return tooFewNodes(j.untilFormed(ctx, func(ctx context.Context) error { return j.prepare(ctx, remote.Replicas) }), remote.Replicas)
+}
+
+// untilFormed repeats something that a cluster which is still starting refuses.
+// Without a leader it answers nothing at all.
+func (j *Journal) untilFormed(ctx context.Context, do func(context.Context) error) error {
 	for {
-		err := j.prepare(ctx, remote.Replicas)
-		if err == nil || !forming(err) || ctx.Err() != nil {
-			return tooFewNodes(err, remote.Replicas)
+		attempt, cancel := context.WithTimeout(ctx, 2*askWithin)
+		err := do(attempt)
+		cancel()
+		if err == nil || !forming(err) {
+			return err
 		}
 		j.options.Logger.Info("waiting for the NATS cluster", "error", err)
 		select {
 		case <-ctx.Done():
-			return tooFewNodes(err, remote.Replicas)
+			return err
 		case <-time.After(time.Second):
 		}
 	}
@@ -118,7 +130,7 @@ func forming(err error) bool {
 	if errors.As(err, &api) {
 		return api.ErrorCode == codeNoPeers || api.Code == 503
 	}
-	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders)
+	return errors.Is(err, nats.ErrNoServers) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders)
 }
 
 // tooFewNodes says what to do about a cluster that is smaller than asked for.

@@ -42,7 +42,8 @@ func translate(doing string, err error) error {
 	var api *jetstream.APIError
 	if errors.As(err, &api) {
 		switch {
-		case api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence:
+		case api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence,
+			api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant: // as a cluster says it
 			kind = ErrConflict
 		case api.ErrorCode == codeStoreFailed && strings.Contains(api.Description, noRoomText):
 			kind = ErrFull
