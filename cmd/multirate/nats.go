@@ -35,7 +35,7 @@ func natsCommand() *cobra.Command {
 		Short: "Run a node of the NATS cluster that replicas of the service share",
 		Long: `Run a NATS server with JetStream, one node of the cluster that keeps the runs of
 several replicas (serve --nats-url). It is NATS itself, pinned and built in, with
-one difference: a leader that was killed is replaced within 4 seconds, where NATS
+one difference: a leader that was killed is replaced within 3 seconds, where NATS
 takes up to 10. Any other NATS cluster, version 2.11 or later, does as well.
 
 --nats-config names a file in NATS's own format, for TLS and accounts; the other
@@ -63,7 +63,7 @@ func (f *natsFlags) flags(flags *pflag.FlagSet) {
 	flags.StringVar(&f.listen, "listen", "", "address for replicas of the service (default the file's, else localhost:4222)")
 	flags.StringVar(&f.cluster, "cluster-listen", "", "address for the other nodes (default none: one node alone)")
 	flags.StringArrayVar(&f.routes, "route", nil, "another node's --cluster-listen, as nats://host:6222; may be repeated")
-	flags.BoolVar(&f.quick, "quick-elections", true, "replace a leader that was killed within 4 s; =false: within 10 s, as NATS does")
+	flags.BoolVar(&f.quick, "quick-elections", true, "replace a leader that was killed within 3 s; =false: within 10 s, as NATS does")
 	flags.StringVar(&f.dir, "store-dir", "", "folder of the node; required unless the file names one")
 }
 

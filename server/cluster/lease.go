@@ -21,6 +21,8 @@ type lease struct {
 	revision uint64 // of the key; the renewing goroutine's
 }
 
+var errEnded = errors.New("the lease has ended")
+
 // epoch makes monotonic times of durations: a clock that is set does not matter.
 var epoch = time.Now()
 
@@ -37,14 +39,16 @@ func (m *Member) take(ctx context.Context) (*lease, error) {
 
 // write writes the lease's key, for the first time or again.
 func (m *Member) write(ctx context.Context, l *lease) error {
-	ctx, cancel := context.WithTimeout(ctx, m.options.TTL/2)
-	defer cancel()
 	begin := time.Since(epoch)
 	revision, err := m.leases.put(ctx, l.id, l.address, l.revision)
 	if err != nil {
 		return err
 	}
+	renewed := l.revision != 0
 	l.revision = revision
+	if renewed && !l.valid() {
+		return errEnded // the answer came too late: a leader that is gone may have let others claim
+	}
 	l.until.Store(int64(begin + m.options.TTL - m.margin()))
 	return nil
 }
@@ -64,8 +68,6 @@ func (m *Member) renew(ctx context.Context, l *lease) bool {
 	}
 	// Perhaps it was written, under a revision not known here. Since nobody else
 	// writes the key, whatever revision it has is this lease's.
-	ctx, cancel := context.WithTimeout(ctx, m.options.TTL/4)
-	defer cancel()
 	if kept, e := m.leases.get(ctx, l.id); e == nil && kept.revision > 0 {
 		l.revision = kept.revision
 	} else if e == nil && errors.Is(err, errRaced) {
@@ -100,6 +102,10 @@ func (m *Member) begin(ctx context.Context, ended *lease) {
 	if err != nil {
 		m.options.Logger.Warn("no lease: this replica owns no run", "error", err)
 		return
+	}
+	// Others need not wait for the end of its key. If it stays, it ends by itself.
+	if err := m.leases.remove(ctx, ended.id); err != nil {
+		m.options.Logger.Debug("lease not removed", "lease", ended.id, "error", err)
 	}
 	m.options.Logger.Warn("the lease had ended; runs are claimed anew", "ended", ended.id, "lease", l.id)
 	select {

@@ -60,14 +60,14 @@ func Join(ctx context.Context, conn *nats.Conn, options Options) (*Member, error
 	options.Replicas = cmp.Or(options.Replicas, 3)
 	options.Logger = cmp.Or(options.Logger, slog.Default())
 	m := &Member{options: options, conn: conn, lapsed: make(chan struct{}, 1), kept: make(chan struct{})}
-	js, err := jetstream.New(conn, jetstream.WithDefaultTimeout(options.TTL))
+	js, err := jetstream.New(conn)
 	if err != nil {
 		return nil, err
 	}
-	if m.leases, err = openRegister(ctx, js, "LEASES", options.Replicas, options.TTL); err != nil {
+	if m.leases, err = openRegister(ctx, js, "LEASES", options.Replicas, options.TTL, options.TTL/3); err != nil {
 		return nil, fmt.Errorf("bucket of leases: %w", err)
 	}
-	if m.owners, err = openRegister(ctx, js, "OWNERS", options.Replicas, 0); err != nil {
+	if m.owners, err = openRegister(ctx, js, "OWNERS", options.Replicas, 0, options.TTL/3); err != nil {
 		return nil, fmt.Errorf("bucket of owners: %w", err)
 	}
 	l, err := m.take(ctx)
@@ -114,8 +114,6 @@ func (m *Member) Leave(ctx context.Context) error {
 	m.answered.Wait()
 	l := m.lease.Load()
 	l.end()
-	ctx, cancel := context.WithTimeout(ctx, m.options.TTL)
-	defer cancel()
 	if err := m.leases.remove(ctx, l.id); err != nil {
 		return fmt.Errorf("lease not given back, it ends by itself: %w", err)
 	}

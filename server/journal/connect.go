@@ -12,14 +12,19 @@ import (
 )
 
 const (
-	// askWithin bounds each question to a cluster. What is sent to a node that
-	// dies is never answered, and the caller should ask another one soon.
-	askWithin = 2 * time.Second
+	// askWithin bounds each question to a cluster, keepWithin each event. What is
+	// sent to a node that dies, or while the others elect a leader, is never
+	// answered, and should be sent again soon.
+	askWithin  = 700 * time.Millisecond
+	keepWithin = 1500 * time.Millisecond
+	// listWithin bounds what touches a whole stream.
+	listWithin = 5 * time.Second
 	// reconnectEvery and pingEvery find another node soon after one is lost.
 	reconnectEvery = 100 * time.Millisecond
 	pingEvery      = time.Second
 	// formWithin bounds the wait for a cluster that is still starting.
-	formWithin = time.Minute
+	formWithin    = time.Minute
+	formingWithin = 4 * time.Second
 
 	codeNoPeers   jetstream.ErrorCode = 10005
 	codeNoCluster jetstream.ErrorCode = 10074
@@ -69,7 +74,7 @@ func (j *Journal) connect(ctx context.Context, remote Remote) (err error) {
 	if err != nil {
 		return err
 	}
-	if j.js, err = jetstream.New(j.conn, jetstream.WithDefaultTimeout(askWithin)); err != nil {
+	if j.js, err = jetstream.New(j.conn); err != nil {
 		return err
 	}
 	return tooFewNodes(j.untilFormed(ctx, func(ctx context.Context) error { return j.prepare(ctx, remote.Replicas) }), remote.Replicas)
@@ -79,7 +84,7 @@ func (j *Journal) connect(ctx context.Context, remote Remote) (err error) {
 // Without a leader it answers nothing at all.
 func (j *Journal) untilFormed(ctx context.Context, do func(context.Context) error) error {
 	for {
-		attempt, cancel := context.WithTimeout(ctx, 2*askWithin)
+		attempt, cancel := context.WithTimeout(ctx, formingWithin)
 		err := do(attempt)
 		cancel()
 		if err == nil || !forming(err) {

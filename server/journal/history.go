@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -41,6 +42,8 @@ func Token(run string) string { return strings.ReplaceAll(run, ".", "=") }
 
 // Runs lists the runs that have a history, in ascending order.
 func (j *Journal) Runs(ctx context.Context) ([]string, error) {
+	ctx, cancel := j.within(ctx, listWithin)
+	defer cancel()
 	names := map[string]struct{}{}
 	for _, from := range []struct {
 		stream jetstream.Stream
@@ -69,6 +72,8 @@ func (j *Journal) Append(ctx context.Context, run string, after uint64, event []
 }
 
 func (j *Journal) publish(ctx context.Context, run string, after uint64, event []byte) (uint64, error) {
+	ctx, cancel := j.within(ctx, keepWithin)
+	defer cancel()
 	ack, err := j.js.PublishMsg(ctx, &nats.Msg{Subject: eventSubject + Token(run), Data: event},
 		jetstream.WithExpectLastSequencePerSubject(after), jetstream.WithRetryAttempts(0))
 	if err != nil {
@@ -76,6 +81,22 @@ func (j *Journal) publish(ctx context.Context, run string, after uint64, event [
 	}
 	j.reach(ack.Sequence)
 	return ack.Sequence, nil
+}
+
+// within bounds the wait for a cluster. Inside this process JetStream's own bound
+// is for a disk that hangs.
+func (j *Journal) within(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	if j.embedded != nil {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, limit)
+}
+
+// message reads one message of a stream.
+func (j *Journal) message(ctx context.Context, get func(context.Context) (*jetstream.RawStreamMsg, error)) (*jetstream.RawStreamMsg, error) {
+	ctx, cancel := j.within(ctx, askWithin)
+	defer cancel()
+	return get(ctx)
 }
 
 // snapshotHeader is index and sequence.
@@ -90,6 +111,8 @@ func (j *Journal) Save(ctx context.Context, run string, s Snapshot) (uint64, err
 	value := make([]byte, 0, snapshotHeader+len(s.State))
 	value = binary.LittleEndian.AppendUint64(value, uint64(s.Index))
 	value = binary.LittleEndian.AppendUint64(value, s.Sequence)
+	ctx, cancel := j.within(ctx, keepWithin)
+	defer cancel()
 	ack, err := j.js.PublishMsg(ctx, &nats.Msg{Subject: snapshotPrefix + Token(run), Data: append(value, s.State...)},
 		jetstream.WithExpectLastSequencePerSubject(s.Revision), jetstream.WithRetryAttempts(0))
 	if err != nil {
@@ -100,7 +123,9 @@ func (j *Journal) Save(ctx context.Context, run string, s Snapshot) (uint64, err
 
 // Snapshot returns the snapshot of a run; its State is nil when there is none.
 func (j *Journal) Snapshot(ctx context.Context, run string) (Snapshot, error) {
-	entry, err := j.stored.GetLastMsgForSubject(ctx, snapshotPrefix+Token(run))
+	entry, err := j.message(ctx, func(ctx context.Context) (*jetstream.RawStreamMsg, error) {
+		return j.stored.GetLastMsgForSubject(ctx, snapshotPrefix+Token(run))
+	})
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return Snapshot{}, nil
 	}
@@ -148,7 +173,9 @@ func (j *Journal) reach(sequence uint64) {
 // returns an error.
 func (j *Journal) Events(ctx context.Context, run string, behind uint64, do func(Event) error) error {
 	for {
-		m, err := j.events.GetMsg(ctx, behind+1, jetstream.WithGetMsgSubject(eventSubject+Token(run)))
+		m, err := j.message(ctx, func(ctx context.Context) (*jetstream.RawStreamMsg, error) {
+			return j.events.GetMsg(ctx, behind+1, jetstream.WithGetMsgSubject(eventSubject+Token(run)))
+		})
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			return nil
 		}
@@ -164,7 +191,9 @@ func (j *Journal) Events(ctx context.Context, run string, behind uint64, do func
 
 // Latest returns the last event of a run, the zero one when there is none.
 func (j *Journal) Latest(ctx context.Context, run string) (Event, error) {
-	m, err := j.events.GetLastMsgForSubject(ctx, eventSubject+Token(run))
+	m, err := j.message(ctx, func(ctx context.Context) (*jetstream.RawStreamMsg, error) {
+		return j.events.GetLastMsgForSubject(ctx, eventSubject+Token(run))
+	})
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return Event{}, nil
 	}
@@ -187,6 +216,8 @@ func (j *Journal) Remove(ctx context.Context, run string, after uint64, tombston
 			return err
 		}
 	}
+	ctx, cancel := j.within(ctx, listWithin)
+	defer cancel()
 	if err := j.stored.Purge(ctx, jetstream.WithPurgeSubject(snapshotPrefix+Token(run))); err != nil {
 		return translate("remove a snapshot", err)
 	}
