@@ -27,7 +27,7 @@ const (
 	// kill.
 	stepsToCalm = 10
 	// calmWithin bounds the wait for them, and for the cluster to be whole again.
-	calmWithin = time.Minute
+	calmWithin = 2 * time.Minute
 )
 
 // load is trainers that take steps all the time.

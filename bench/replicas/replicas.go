@@ -171,12 +171,15 @@ func (c *Cluster) Inspect() (*View, error) {
 	if err != nil {
 		return nil, err
 	}
-	js, err := jetstream.New(conn, jetstream.WithDefaultTimeout(2*time.Second))
+	js, err := jetstream.New(conn)
 	if err != nil {
 		return nil, err
 	}
 	return &View{conn: conn, js: js, cluster: c}, nil
 }
+
+// askWithin bounds a question to the cluster, which answers none without a leader.
+const askWithin = time.Second
 
 // View looks into the NATS cluster.
 type View struct {
@@ -205,6 +208,8 @@ func (v *View) Settle(ctx context.Context) error {
 }
 
 func (v *View) unsettled(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 4*askWithin)
+	defer cancel()
 	for _, name := range []string{"EVENTS", "KV_SNAPSHOTS", "KV_LEASES", "KV_OWNERS"} {
 		s, err := v.js.Stream(ctx, name)
 		if err != nil {
@@ -228,6 +233,8 @@ func (v *View) unsettled(ctx context.Context) error {
 
 // Leader is the node that leads the stream of events.
 func (v *View) Leader(ctx context.Context) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, 4*askWithin)
+	defer cancel()
 	s, err := v.js.Stream(ctx, "EVENTS")
 	if err != nil {
 		return 0, err
@@ -241,6 +248,8 @@ func (v *View) Leader(ctx context.Context) (int, error) {
 
 // Owner is the replica that owns a run of the tenant "default".
 func (v *View) Owner(ctx context.Context, run string) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, 4*askWithin)
+	defer cancel()
 	lease, err := v.last(ctx, "OWNERS", "default/"+strings.ReplaceAll(run, ".", "="))
 	if err != nil {
 		return 0, err
