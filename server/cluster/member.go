@@ -12,6 +12,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"multirate/server/journal"
 )
 
 // ErrUnavailable means that the cluster did not answer, so that nobody knows who
@@ -64,17 +66,7 @@ func Join(ctx context.Context, conn *nats.Conn, options Options) (*Member, error
 	if err != nil {
 		return nil, err
 	}
-	if m.leases, err = openRegister(ctx, js, "LEASES", options.Replicas, options.TTL, options.TTL/3); err != nil {
-		return nil, fmt.Errorf("bucket of leases: %w", err)
-	}
-	if m.owners, err = openRegister(ctx, js, "OWNERS", options.Replicas, 0, options.TTL/3); err != nil {
-		return nil, fmt.Errorf("bucket of owners: %w", err)
-	}
-	l, err := m.take(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("lease: %w", err)
-	}
-	if err := m.listen(l); err != nil {
+	if err := journal.UntilFormed(ctx, options.Logger, func(ctx context.Context) error { return m.join(ctx, js) }); err != nil {
 		return nil, err
 	}
 	keeping, leave := context.WithCancel(context.WithoutCancel(ctx))
@@ -84,6 +76,21 @@ func Join(ctx context.Context, conn *nats.Conn, options Options) (*Member, error
 		m.keep(keeping)
 	}()
 	return m, nil
+}
+
+func (m *Member) join(ctx context.Context, js jetstream.JetStream) (err error) {
+	within := m.options.TTL / 3
+	if m.leases, err = openRegister(ctx, js, "LEASES", m.options.Replicas, m.options.TTL, within); err != nil {
+		return fmt.Errorf("bucket of leases: %w", err)
+	}
+	if m.owners, err = openRegister(ctx, js, "OWNERS", m.options.Replicas, 0, within); err != nil {
+		return fmt.Errorf("bucket of owners: %w", err)
+	}
+	l, err := m.take(ctx)
+	if err != nil {
+		return fmt.Errorf("lease: %w", err)
+	}
+	return m.listen(l)
 }
 
 // Lapsed tells when a lease had ended and another was taken: all claims are

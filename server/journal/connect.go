@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -65,9 +66,7 @@ func Connect(ctx context.Context, remote Remote, options Options) (*Journal, err
 }
 
 func (j *Journal) connect(ctx context.Context, remote Remote) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, formWithin)
-	defer cancel()
-	err = j.untilFormed(ctx, func(context.Context) error {
+	err = UntilFormed(ctx, j.options.Logger, func(context.Context) error {
 		j.conn, err = nats.Connect(remote.URL, j.connection(remote)...)
 		return err
 	})
@@ -77,12 +76,14 @@ func (j *Journal) connect(ctx context.Context, remote Remote) (err error) {
 	if j.js, err = jetstream.New(j.conn); err != nil {
 		return err
 	}
-	return tooFewNodes(j.untilFormed(ctx, func(ctx context.Context) error { return j.prepare(ctx, remote.Replicas) }), remote.Replicas)
+	return tooFewNodes(UntilFormed(ctx, j.options.Logger, func(ctx context.Context) error { return j.prepare(ctx, remote.Replicas) }), remote.Replicas)
 }
 
-// untilFormed repeats something that a cluster which is still starting refuses.
-// Without a leader it answers nothing at all.
-func (j *Journal) untilFormed(ctx context.Context, do func(context.Context) error) error {
+// UntilFormed repeats, for a minute at most, what a cluster that is still starting
+// refuses. Without a leader it answers nothing at all.
+func UntilFormed(ctx context.Context, log *slog.Logger, do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, formWithin)
+	defer cancel()
 	for {
 		attempt, cancel := context.WithTimeout(ctx, formingWithin)
 		err := do(attempt)
@@ -90,7 +91,7 @@ func (j *Journal) untilFormed(ctx context.Context, do func(context.Context) erro
 		if err == nil || !forming(err) {
 			return err
 		}
-		j.options.Logger.Info("waiting for the NATS cluster", "error", err)
+		log.Info("waiting for the NATS cluster", "error", err)
 		select {
 		case <-ctx.Done():
 			return err
