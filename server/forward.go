@@ -178,6 +178,9 @@ func (s *Server) forward(ctx context.Context, owner *cluster.Elsewhere, method s
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	if s.metrics != nil {
+		s.metrics.forwarded.Inc()
+	}
 	answer, err := s.options.Cluster.Forward(ctx, owner.Lease, call)
 	switch {
 	case errors.Is(err, cluster.ErrTooLarge):

@@ -19,6 +19,7 @@ import (
 // [journal.Journal] is one, and documents the methods.
 type Journal interface {
 	Runs(ctx context.Context) ([]string, error)
+	Count(ctx context.Context) (int, error)
 	Snapshot(ctx context.Context, run string) (journal.Snapshot, error)
 	Events(ctx context.Context, run string, behind uint64, do func(journal.Event) error) error
 	Latest(ctx context.Context, run string) (journal.Event, error)

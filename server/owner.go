@@ -219,26 +219,38 @@ func (s *Server) reclaim(ctx context.Context) {
 // tooMany counts the runs of the whole cluster. Two that are made at once may
 // each be the last that a limit allows.
 func (s *Server) tooMany(ctx context.Context, t *tenant) error {
-	if s.options.Cluster == nil {
-		return nil
-	}
-	names, err := s.options.Journal.Runs(ctx)
+	all, err := s.options.Journal.Count(ctx)
 	if err != nil {
 		return journalError("", err)
 	}
-	own := 0
-	for _, name := range names {
-		if key, ok := parseRunKey(name); ok && key.tenant == t.name {
-			own++
-		}
-	}
-	if t.limits.Runs > 0 && own >= t.limits.Runs {
-		return tooManyOfTenant(t)
-	}
-	if len(names) >= s.options.MaxRuns {
+	if all >= s.options.MaxRuns {
 		return storeError(store.ErrFull, "", s.options.MaxRuns)
 	}
+	if t.limits.Runs <= 0 {
+		return nil
+	}
+	ids, err := s.idsOf(ctx, runKey{tenant: t.name})
+	if err != nil {
+		return err
+	}
+	if len(ids) >= t.limits.Runs {
+		return tooManyOfTenant(t)
+	}
 	return nil
+}
+
+// idsOf are the ids of a tenant's runs in the journal, ascending, behind one.
+func (s *Server) idsOf(ctx context.Context, after runKey) (ids []string, err error) {
+	names, err := s.options.Journal.Runs(ctx)
+	if err != nil {
+		return nil, journalError("", err)
+	}
+	for _, name := range names {
+		if key, ok := parseRunKey(name); ok && key.tenant == after.tenant && key.id > after.id {
+			ids = append(ids, key.id)
+		}
+	}
+	return ids, nil
 }
 
 // beginShared is begin in a cluster, where the run may be known to the journal
@@ -287,15 +299,9 @@ func (r *run) abandon() {
 // sharedPage is a page of the runs of all replicas. Those that nobody owns are
 // claimed here.
 func (s *Server) sharedPage(ctx context.Context, after runKey, size int, labels map[string]string) (*pb.ListRunsResponse, error) {
-	names, err := s.options.Journal.Runs(ctx)
+	ids, err := s.idsOf(ctx, after)
 	if err != nil {
-		return nil, journalError("", err)
-	}
-	var ids []string
-	for _, name := range names {
-		if key, ok := parseRunKey(name); ok && key.tenant == after.tenant && key.id > after.id {
-			ids = append(ids, key.id)
-		}
+		return nil, err
 	}
 	page, bytes, last := &pb.ListRunsResponse{}, 0, after.id
 	for batch := range slices.Chunk(ids, defaultPage) {

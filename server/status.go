@@ -157,8 +157,12 @@ func journalError(id string, err error) error {
 		return refuse(codes.ResourceExhausted, ReasonEventTooLarge,
 			"this is larger than the NATS cluster takes in one message: have max_payload of its nodes raised", quota("nats", "bytes", err))
 	}
+	what := "the runs can't be counted"
+	if id != "" {
+		what = fmt.Sprintf("run %q can't be kept or read", id)
+	}
 	return refuse(codes.Unavailable, ReasonJournalUnavailable,
-		fmt.Sprintf("run %q can't be kept now: call again in a moment: %v", id, err),
+		fmt.Sprintf("%s now: call again in a moment: %v", what, err),
 		&errdetails.RetryInfo{RetryDelay: durationpb.New(time.Second)})
 }
 

@@ -16,6 +16,9 @@ import (
 	"github.com/spf13/pflag"
 )
 
+// largestMessage has room for an event with the largest snapshot, 16 MiB.
+const largestMessage = 32 << 20
+
 // natsFlags describe a node of the cluster that replicas share.
 type natsFlags struct {
 	config  string
@@ -24,6 +27,7 @@ type natsFlags struct {
 	cluster string
 	routes  []string
 	dir     string
+	sync    string
 	quick   bool
 }
 
@@ -63,6 +67,7 @@ func (f *natsFlags) flags(flags *pflag.FlagSet) {
 	flags.StringVar(&f.listen, "listen", "", "address for replicas of the service (default the file's, else localhost:4222)")
 	flags.StringVar(&f.cluster, "cluster-listen", "", "address for the other nodes (default none: one node alone)")
 	flags.StringArrayVar(&f.routes, "route", nil, "another node's --cluster-listen, as nats://host:6222; may be repeated")
+	flags.StringVar(&f.sync, "sync", "interval", "interval: force events to the disk every second; always: before each is acknowledged")
 	flags.BoolVar(&f.quick, "quick-elections", true, "replace a leader that was killed within 3 s; =false: within 10 s, as NATS does")
 	flags.StringVar(&f.dir, "store-dir", "", "folder of the node; required unless the file names one")
 }
@@ -100,6 +105,9 @@ func (f *natsFlags) options() (*natsserver.Options, error) {
 		}
 	}
 	o.NoSigs, o.JetStream = true, true
+	if o.MaxPayload == 0 {
+		o.MaxPayload, o.MaxPending = largestMessage, 8*largestMessage
+	}
 	if f.name != "" {
 		o.ServerName = f.name
 	}
@@ -108,6 +116,14 @@ func (f *natsFlags) options() (*natsserver.Options, error) {
 	}
 	if o.StoreDir == "" {
 		return nil, errors.New("--store-dir is missing: where should the node keep the runs?")
+	}
+	switch f.sync {
+	case "interval":
+		o.SyncInterval = time.Second // NATS's own default is 2 minutes
+	case "always":
+		o.SyncAlways = true
+	default:
+		return nil, fmt.Errorf("--sync %q: use interval or always", f.sync)
 	}
 	var err error
 	if f.listen == "" && o.Port == 0 {

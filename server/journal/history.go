@@ -60,6 +60,18 @@ func (j *Journal) Runs(ctx context.Context) ([]string, error) {
 	return slices.Sorted(maps.Keys(names)), nil
 }
 
+// Count is the number of runs that have events. It costs one question, however
+// many there are.
+func (j *Journal) Count(ctx context.Context) (int, error) {
+	ctx, cancel := j.within(ctx, askWithin)
+	defer cancel()
+	info, err := j.events.Info(ctx)
+	if err != nil {
+		return 0, translate("count runs", err)
+	}
+	return int(info.State.NumSubjects), nil
+}
+
 // Append adds an event to a run and returns its sequence once it is kept. after
 // is the sequence of the run's last event so far, 0 for none; ErrConflict when
 // it is not. ErrFull and ErrDiskFull refuse; after ErrUnavailable the event may

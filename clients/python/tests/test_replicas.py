@@ -24,7 +24,9 @@ def free_address() -> str:
 def replicas(binary: str, tmp_path: Path) -> Iterator[list[str]]:
     nats, addresses = free_address(), [free_address(), free_address()]
     shared = ["--nats-url", f"nats://{nats}", "--nats-replicas", "1"]
-    commands = [["nats", "--listen", nats, "--store-dir", str(tmp_path)]]
+    config = tmp_path / "nats.conf"
+    config.write_text("max_payload: 1MB\n")  # NATS's own default
+    commands = [["nats", "--listen", nats, "--store-dir", str(tmp_path), "--nats-config", str(config)]]
     commands += [["serve", "--listen", a, *shared] for a in addresses]
     processes = [subprocess.Popen([binary, *c], stderr=subprocess.DEVNULL) for c in commands]
     yield addresses
