@@ -81,7 +81,7 @@ func (s *Server) shareUnary(ctx context.Context, req any, info *grpc.UnaryServer
 	}
 	deadline := time.Now().Add(patience)
 	for wait := firstWait; ; wait = min(2*wait, longestWait) {
-		resp, err, known := s.attempt(ctx, req, info.FullMethod, handler)
+		resp, known, err := s.attempt(ctx, req, info.FullMethod, handler)
 		if known == final || known == unknown && !repeatable(req) || time.Now().After(deadline) {
 			return resp, err
 		}
@@ -109,7 +109,7 @@ func repeatable(req any) bool {
 }
 
 // attempt makes a call here, or at the run's owner.
-func (s *Server) attempt(ctx context.Context, req any, method string, handler grpc.UnaryHandler) (any, error, outcome) {
+func (s *Server) attempt(ctx context.Context, req any, method string, handler grpc.UnaryHandler) (any, outcome, error) {
 	var name string
 	if r, ok := req.(interface{ GetRunId() string }); ok {
 		name = keyOf(ctx, r.GetRunId()).String()
@@ -120,14 +120,14 @@ func (s *Server) attempt(ctx context.Context, req any, method string, handler gr
 		resp, err := handler(ctx, req)
 		var elsewhere *movedError
 		if !errors.As(err, &elsewhere) {
-			return resp, err, outcomeOf(err)
+			return resp, outcomeOf(err), err
 		}
 		if forwarded {
-			return nil, err, final // the other replica looks for the owner again
+			return nil, final, err // the other replica looks for the owner again
 		}
 		owner = elsewhere.owner
 	}
-	resp, err, known := s.forward(ctx, owner, method, req)
+	resp, known, err := s.forward(ctx, owner, method, req)
 	if name != "" {
 		if known == final {
 			s.owners.set(name, owner, s.options.MaxRuns)
@@ -135,7 +135,7 @@ func (s *Server) attempt(ctx context.Context, req any, method string, handler gr
 			s.owners.drop(name)
 		}
 	}
-	return resp, err, known
+	return resp, known, err
 }
 
 // outcomeOf reads a status of this service.
@@ -162,15 +162,15 @@ func errorReason(err error) string {
 }
 
 // forward makes a call at the run's owner.
-func (s *Server) forward(ctx context.Context, owner *cluster.Elsewhere, method string, req any) (any, error, outcome) {
+func (s *Server) forward(ctx context.Context, owner *cluster.Elsewhere, method string, req any) (any, outcome, error) {
 	m, ok := req.(proto.Message)
 	desc := unaryMethod(method)
 	if !ok || desc == nil {
-		return nil, moved("", owner), final
+		return nil, final, moved("", owner)
 	}
 	call, err := encodeCall(ctx, method, m)
 	if err != nil {
-		return nil, coreError(err), final
+		return nil, final, coreError(err)
 	}
 	limit := patience
 	if repeatable(req) {
@@ -184,14 +184,14 @@ func (s *Server) forward(ctx context.Context, owner *cluster.Elsewhere, method s
 	answer, err := s.options.Cluster.Forward(ctx, owner.Lease, call)
 	switch {
 	case errors.Is(err, cluster.ErrTooLarge):
-		return nil, moved(runIDOf(req), owner), final // the client takes it there
+		return nil, final, moved(runIDOf(req), owner) // the client takes it there
 	case errors.Is(err, cluster.ErrGone):
-		return nil, journalError(runIDOf(req), err), undone
+		return nil, undone, journalError(runIDOf(req), err)
 	case err != nil:
-		return nil, journalError(runIDOf(req), err), unknown
+		return nil, unknown, journalError(runIDOf(req), err)
 	}
 	resp, err := decodeAnswer(method, answer)
-	return resp, err, outcomeOf(err)
+	return resp, outcomeOf(err), err
 }
 
 func runIDOf(req any) string {

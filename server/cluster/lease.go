@@ -2,11 +2,11 @@ package cluster
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"time"
-
-	"github.com/nats-io/nuid"
 )
 
 // lease is a replica's time to own runs. It never comes back once it has ended:
@@ -33,7 +33,7 @@ func (l *lease) end() { l.until.Store(0) }
 
 // take writes a new lease.
 func (m *Member) take(ctx context.Context) (*lease, error) {
-	l := &lease{id: nuid.Next(), address: m.options.Address}
+	l := &lease{id: strings.ToLower(rand.Text()), address: m.options.Address}
 	return l, m.write(ctx, l)
 }
 
