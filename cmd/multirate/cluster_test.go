@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -331,4 +332,42 @@ func TestClusterOptionsAreChecked(t *testing.T) {
 			t.Errorf("%s: %v, %q, want %q", test.args, err, stderr.String(), test.want)
 		}
 	}
+}
+
+// TestNATSOfTheManifest: nodes under the configuration of deploy/kubernetes take
+// replicas that show a certificate, and nobody else.
+func TestNATSOfTheManifest(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name string) string { return filepath.Join(dir, name) }
+	selfSigned(t, file("tls.crt"), file("tls.key"))
+	authority, err := os.ReadFile(file("tls.crt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := os.ReadFile("../../deploy/kubernetes/replicated/nats.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config = bytes.ReplaceAll(config, []byte(`"/tls/`), []byte(`"`+dir+`/`))
+	for name, b := range map[string][]byte{"ca.crt": authority, "nats.conf": config} {
+		if err := os.WriteFile(file(name), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	node := start(t, "nats", "--nats-config", file("nats.conf"), "--name", "n", "--listen", "localhost:0", "--store-dir", file("store"))
+	_, port, err := net.SplitHostPort(await(t, node.stderr, `serving NATS.*address=(\S+)`)[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"serve", "--listen", "unix://" + filepath.Join(scratch, "tls.sock"), "--nats-url", "tls://localhost:" + port, "--nats-replicas", "1", "--nats-ca", file("ca.crt")}
+	out, err := command(t, args...).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "tls") {
+		t.Errorf("without a certificate: %v, %s", err, out)
+	}
+	p := start(t, append(args, "--nats-cert", file("tls.crt"), "--nats-key", file("tls.key"))...)
+	await(t, p.stderr, "serving.*unix")
+	if code := p.end(t, syscall.SIGTERM); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	node.end(t, syscall.SIGTERM)
 }

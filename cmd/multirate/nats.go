@@ -164,6 +164,9 @@ func hostPort(flag, address string) (host string, port int, err error) {
 	if err != nil {
 		return "", 0, fmt.Errorf("%s %s: use host:port: %w", flag, address, err)
 	}
+	if port == 0 {
+		port = natsserver.RANDOM_PORT // 0 is NATS's own default there
+	}
 	return host, port, nil
 }
 
