@@ -29,6 +29,8 @@ type run struct {
 	// estimating is set while an EstimateSpectrum is under way.
 	estimating bool
 	watchers   map[*watcher]struct{}
+	// left is why another replica has the run now; nil: none has, or nobody knows.
+	left error
 	// ledger keeps the run's history; nil in memory.
 	ledger *ledger
 	// queued belongs to [preparation] and its lock.
@@ -110,6 +112,12 @@ func (r *run) usable() error {
 	if r.deleted {
 		return ended(r.id, errDeleted)
 	}
+	if r.left != nil {
+		return ended(r.id, r.left)
+	}
+	if err := r.own(); err != nil {
+		return err
+	}
 	return r.refresh()
 }
 
@@ -121,6 +129,9 @@ func (r *run) lockAlive(life context.Context) error {
 		return ended(r.id, context.Cause(life))
 	}
 	err := r.usable()
+	if err == nil && life.Err() != nil { // another replica has written meanwhile
+		err = ended(r.id, context.Cause(life))
+	}
 	if err != nil {
 		r.mu.Unlock()
 	}

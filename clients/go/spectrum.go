@@ -55,9 +55,17 @@ func estimateSpectrum[T Float](ctx context.Context, r *Run, hvp HessianVectorPro
 	if err := r.Flush(ctx); err != nil {
 		return nil, err
 	}
+	return following(r.client, func(service multiratev1.LearningRateServiceClient) (*Spectrum, error) {
+		return estimateAt(ctx, service, r, hvp, opts)
+	})
+}
+
+func estimateAt[T Float](ctx context.Context, service multiratev1.LearningRateServiceClient, r *Run,
+	hvp HessianVectorProduct[T], opts EstimateOptions,
+) (*Spectrum, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stream, err := r.client.service.EstimateSpectrum(ctx, grpc.ForceCodecV2(wire.Codec()))
+	stream, err := service.EstimateSpectrum(ctx, grpc.ForceCodecV2(wire.Codec()))
 	if err != nil {
 		return nil, callError("EstimateSpectrum", err)
 	}
