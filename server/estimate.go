@@ -56,7 +56,7 @@ func (s *Server) EstimateSpectrum(stream estimateStream) error {
 	}
 	defer e.close()
 	in.life, in.id = e.life, r.id
-	spectrum, err := e.estimate(in, stream)
+	spectrum, err := e.estimateProbes(in, stream)
 	if err != nil {
 		s.log.Info("estimate ended", "run", r.id, "error", err)
 		return err
@@ -76,6 +76,7 @@ type estimate struct {
 	run                 *run
 	life                context.Context
 	dimension, products int
+	probes, spent       int // products spent on the probes before
 	format              pb.VectorFormat
 	chunk               int // elements
 	seed                uint64
@@ -133,8 +134,9 @@ func (e *estimate) configure(start *pb.EstimateSpectrumStart, maxMessage int) er
 	most := min(e.dimension, maxProducts)
 	v.within("start.max_products", int64(start.GetMaxProducts()), 0, int64(most), "0 means the smaller of the run's dimension and 128")
 	e.products = int(start.GetMaxProducts())
+	e.probes = e.probesOf(&v, start)
 	if e.products == 0 {
-		e.products = min(e.dimension, defaultProducts)
+		e.products = min(e.dimension, defaultProducts, maxCoefficients/e.probes)
 	}
 	switch start.GetFormat() {
 	case pb.VectorFormat_VECTOR_FORMAT_UNSPECIFIED, pb.VectorFormat_VECTOR_FORMAT_FLOAT32:
@@ -192,10 +194,10 @@ func (e *estimate) estimate(in *estimateInbox, stream estimateStream) (estimator
 	}
 	product, look := make([]float64, e.dimension), 1
 	for converged := false; !lanczos.Done() && !converged; {
-		if err := e.ask(in, stream, int32(lanczos.Steps()), lanczos.Probe()); err != nil {
+		if err := e.ask(in, stream, int32(e.spent+lanczos.Steps()), lanczos.Probe()); err != nil {
 			return estimator.Spectrum{}, err
 		}
-		if err := e.read(in, int32(lanczos.Steps()), product); err != nil {
+		if err := e.read(in, int32(e.spent+lanczos.Steps()), product); err != nil {
 			return estimator.Spectrum{}, err
 		}
 		if err := lanczos.Absorb(product); err != nil {
@@ -206,9 +208,9 @@ func (e *estimate) estimate(in *estimateInbox, stream estimateStream) (estimator
 		}
 		if steps := lanczos.Steps(); steps == look || lanczos.Done() {
 			look = nextLook(steps)
-			converged = e.look(lanczos)
+			converged = e.look(lanczos) && e.spent == 0
 		}
-		if err := e.progress(in, stream, lanczos.Steps()); err != nil {
+		if err := e.progress(in, stream, e.spent+lanczos.Steps()); err != nil {
 			return estimator.Spectrum{}, err
 		}
 	}
@@ -247,7 +249,7 @@ func (e *estimate) progress(in *estimateInbox, stream estimateStream, products i
 	return e.send(in, stream, &pb.EstimateSpectrumResponse{
 		Message: &pb.EstimateSpectrumResponse_Progress{Progress: &pb.EstimateSpectrumProgress{
 			Products:          int32(products),
-			MaxProducts:       int32(e.products),
+			MaxProducts:       int32(e.products * e.probes),
 			LargestRitzValue:  e.largest,
 			SmallestRitzValue: e.least,
 		}},

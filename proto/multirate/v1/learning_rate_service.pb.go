@@ -1199,7 +1199,10 @@ type ReportLanczosRequest struct {
 	// Id of the run. Required.
 	RunId string `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
 	// The coefficients. Required.
-	Coefficients  *LanczosCoefficients `protobuf:"bytes,2,opt,name=coefficients,proto3" json:"coefficients,omitempty"`
+	Coefficients *LanczosCoefficients `protobuf:"bytes,2,opt,name=coefficients,proto3" json:"coefficients,omitempty"`
+	// Those of further runs of Lanczos on the same Hessian, each from another
+	// random vector, at most 63, and 4096 numbers alpha in all. They sharpen the density and its standard errors.
+	Further       []*LanczosCoefficients `protobuf:"bytes,3,rep,name=further,proto3" json:"further,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1244,6 +1247,13 @@ func (x *ReportLanczosRequest) GetRunId() string {
 func (x *ReportLanczosRequest) GetCoefficients() *LanczosCoefficients {
 	if x != nil {
 		return x.Coefficients
+	}
+	return nil
+}
+
+func (x *ReportLanczosRequest) GetFurther() []*LanczosCoefficients {
+	if x != nil {
+		return x.Further
 	}
 	return nil
 }
@@ -1398,7 +1408,14 @@ type EstimateSpectrumStart struct {
 	// means 262,144 (1 MiB of float32), or what fits.
 	ChunkElements int32 `protobuf:"varint,4,opt,name=chunk_elements,json=chunkElements,proto3" json:"chunk_elements,omitempty"`
 	// Seed of the random start vector. 0 is a seed like any other.
-	Seed          uint64 `protobuf:"varint,5,opt,name=seed,proto3" json:"seed,omitempty"`
+	Seed uint64 `protobuf:"varint,5,opt,name=seed,proto3" json:"seed,omitempty"`
+	// Random start vectors, 1 to 64, each with a run of at most max_products
+	// products, one after the other; vectors are numbered through. 0 means 1. At
+	// most 4096 products in all; where max_products is 0, no run takes more than
+	// its share of these. The first run stops once the scales have converged, and
+	// the others take as many products as it did. Several probes sharpen the
+	// density, the trace and their standard errors.
+	Probes        int32 `protobuf:"varint,6,opt,name=probes,proto3" json:"probes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1464,6 +1481,13 @@ func (x *EstimateSpectrumStart) GetChunkElements() int32 {
 func (x *EstimateSpectrumStart) GetSeed() uint64 {
 	if x != nil {
 		return x.Seed
+	}
+	return 0
+}
+
+func (x *EstimateSpectrumStart) GetProbes() int32 {
+	if x != nil {
+		return x.Probes
 	}
 	return 0
 }
@@ -2373,22 +2397,24 @@ const file_multirate_v1_learning_rate_service_proto_rawDesc = "" +
 	"\rapplied_count\x18\x01 \x01(\x03R\fappliedCount\x12$\n" +
 	"\vlatest_step\x18\x02 \x01(\x03H\x00R\n" +
 	"latestStep\x88\x01\x01B\x0e\n" +
-	"\f_latest_step\"t\n" +
+	"\f_latest_step\"\xb1\x01\n" +
 	"\x14ReportLanczosRequest\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12E\n" +
-	"\fcoefficients\x18\x02 \x01(\v2!.multirate.v1.LanczosCoefficientsR\fcoefficients\"K\n" +
+	"\fcoefficients\x18\x02 \x01(\v2!.multirate.v1.LanczosCoefficientsR\fcoefficients\x12;\n" +
+	"\afurther\x18\x03 \x03(\v2!.multirate.v1.LanczosCoefficientsR\afurther\"K\n" +
 	"\x15ReportLanczosResponse\x122\n" +
 	"\bspectrum\x18\x01 \x01(\v2\x16.multirate.v1.SpectrumR\bspectrum\"\x98\x01\n" +
 	"\x17EstimateSpectrumRequest\x12;\n" +
 	"\x05start\x18\x01 \x01(\v2#.multirate.v1.EstimateSpectrumStartH\x00R\x05start\x125\n" +
 	"\aproduct\x18\x02 \x01(\v2\x19.multirate.v1.VectorChunkH\x00R\aproductB\t\n" +
-	"\amessage\"\xc0\x01\n" +
+	"\amessage\"\xd8\x01\n" +
 	"\x15EstimateSpectrumStart\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12!\n" +
 	"\fmax_products\x18\x02 \x01(\x05R\vmaxProducts\x122\n" +
 	"\x06format\x18\x03 \x01(\x0e2\x1a.multirate.v1.VectorFormatR\x06format\x12%\n" +
 	"\x0echunk_elements\x18\x04 \x01(\x05R\rchunkElements\x12\x12\n" +
-	"\x04seed\x18\x05 \x01(\x04R\x04seed\"\xd4\x01\n" +
+	"\x04seed\x18\x05 \x01(\x04R\x04seed\x12\x16\n" +
+	"\x06probes\x18\x06 \x01(\x05R\x06probes\"\xd4\x01\n" +
 	"\x18EstimateSpectrumResponse\x121\n" +
 	"\x05probe\x18\x01 \x01(\v2\x19.multirate.v1.VectorChunkH\x00R\x05probe\x12D\n" +
 	"\bprogress\x18\x02 \x01(\v2&.multirate.v1.EstimateSpectrumProgressH\x00R\bprogress\x124\n" +
@@ -2545,52 +2571,53 @@ var file_multirate_v1_learning_rate_service_proto_depIdxs = []int32{
 	1,  // 12: multirate.v1.Explanation.guard:type_name -> multirate.v1.Guard
 	38, // 13: multirate.v1.ReportStatisticsRequest.statistics:type_name -> multirate.v1.Statistics
 	39, // 14: multirate.v1.ReportLanczosRequest.coefficients:type_name -> multirate.v1.LanczosCoefficients
-	40, // 15: multirate.v1.ReportLanczosResponse.spectrum:type_name -> multirate.v1.Spectrum
-	22, // 16: multirate.v1.EstimateSpectrumRequest.start:type_name -> multirate.v1.EstimateSpectrumStart
-	41, // 17: multirate.v1.EstimateSpectrumRequest.product:type_name -> multirate.v1.VectorChunk
-	42, // 18: multirate.v1.EstimateSpectrumStart.format:type_name -> multirate.v1.VectorFormat
-	41, // 19: multirate.v1.EstimateSpectrumResponse.probe:type_name -> multirate.v1.VectorChunk
-	24, // 20: multirate.v1.EstimateSpectrumResponse.progress:type_name -> multirate.v1.EstimateSpectrumProgress
-	40, // 21: multirate.v1.EstimateSpectrumResponse.spectrum:type_name -> multirate.v1.Spectrum
-	40, // 22: multirate.v1.GetSpectrumResponse.spectrum:type_name -> multirate.v1.Spectrum
-	43, // 23: multirate.v1.WatchRunResponse.time:type_name -> google.protobuf.Timestamp
-	29, // 24: multirate.v1.WatchRunResponse.step:type_name -> multirate.v1.StepEvent
-	40, // 25: multirate.v1.WatchRunResponse.spectrum:type_name -> multirate.v1.Spectrum
-	30, // 26: multirate.v1.WatchRunResponse.restored:type_name -> multirate.v1.RestoredEvent
-	31, // 27: multirate.v1.WatchRunResponse.deleted:type_name -> multirate.v1.DeletedEvent
-	11, // 28: multirate.v1.StepEvent.advice:type_name -> multirate.v1.GetLearningRateResponse
-	37, // 29: multirate.v1.RestoreRunResponse.run:type_name -> multirate.v1.Run
-	2,  // 30: multirate.v1.LearningRateService.CreateRun:input_type -> multirate.v1.CreateRunRequest
-	4,  // 31: multirate.v1.LearningRateService.GetRun:input_type -> multirate.v1.GetRunRequest
-	6,  // 32: multirate.v1.LearningRateService.ListRuns:input_type -> multirate.v1.ListRunsRequest
-	8,  // 33: multirate.v1.LearningRateService.DeleteRun:input_type -> multirate.v1.DeleteRunRequest
-	10, // 34: multirate.v1.LearningRateService.GetLearningRate:input_type -> multirate.v1.GetLearningRateRequest
-	12, // 35: multirate.v1.LearningRateService.StreamLearningRates:input_type -> multirate.v1.StreamLearningRatesRequest
-	17, // 36: multirate.v1.LearningRateService.ReportStatistics:input_type -> multirate.v1.ReportStatisticsRequest
-	19, // 37: multirate.v1.LearningRateService.ReportLanczos:input_type -> multirate.v1.ReportLanczosRequest
-	21, // 38: multirate.v1.LearningRateService.EstimateSpectrum:input_type -> multirate.v1.EstimateSpectrumRequest
-	25, // 39: multirate.v1.LearningRateService.GetSpectrum:input_type -> multirate.v1.GetSpectrumRequest
-	27, // 40: multirate.v1.LearningRateService.WatchRun:input_type -> multirate.v1.WatchRunRequest
-	32, // 41: multirate.v1.LearningRateService.SnapshotRun:input_type -> multirate.v1.SnapshotRunRequest
-	34, // 42: multirate.v1.LearningRateService.RestoreRun:input_type -> multirate.v1.RestoreRunRequest
-	3,  // 43: multirate.v1.LearningRateService.CreateRun:output_type -> multirate.v1.CreateRunResponse
-	5,  // 44: multirate.v1.LearningRateService.GetRun:output_type -> multirate.v1.GetRunResponse
-	7,  // 45: multirate.v1.LearningRateService.ListRuns:output_type -> multirate.v1.ListRunsResponse
-	9,  // 46: multirate.v1.LearningRateService.DeleteRun:output_type -> multirate.v1.DeleteRunResponse
-	11, // 47: multirate.v1.LearningRateService.GetLearningRate:output_type -> multirate.v1.GetLearningRateResponse
-	13, // 48: multirate.v1.LearningRateService.StreamLearningRates:output_type -> multirate.v1.StreamLearningRatesResponse
-	18, // 49: multirate.v1.LearningRateService.ReportStatistics:output_type -> multirate.v1.ReportStatisticsResponse
-	20, // 50: multirate.v1.LearningRateService.ReportLanczos:output_type -> multirate.v1.ReportLanczosResponse
-	23, // 51: multirate.v1.LearningRateService.EstimateSpectrum:output_type -> multirate.v1.EstimateSpectrumResponse
-	26, // 52: multirate.v1.LearningRateService.GetSpectrum:output_type -> multirate.v1.GetSpectrumResponse
-	28, // 53: multirate.v1.LearningRateService.WatchRun:output_type -> multirate.v1.WatchRunResponse
-	33, // 54: multirate.v1.LearningRateService.SnapshotRun:output_type -> multirate.v1.SnapshotRunResponse
-	35, // 55: multirate.v1.LearningRateService.RestoreRun:output_type -> multirate.v1.RestoreRunResponse
-	43, // [43:56] is the sub-list for method output_type
-	30, // [30:43] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	39, // 15: multirate.v1.ReportLanczosRequest.further:type_name -> multirate.v1.LanczosCoefficients
+	40, // 16: multirate.v1.ReportLanczosResponse.spectrum:type_name -> multirate.v1.Spectrum
+	22, // 17: multirate.v1.EstimateSpectrumRequest.start:type_name -> multirate.v1.EstimateSpectrumStart
+	41, // 18: multirate.v1.EstimateSpectrumRequest.product:type_name -> multirate.v1.VectorChunk
+	42, // 19: multirate.v1.EstimateSpectrumStart.format:type_name -> multirate.v1.VectorFormat
+	41, // 20: multirate.v1.EstimateSpectrumResponse.probe:type_name -> multirate.v1.VectorChunk
+	24, // 21: multirate.v1.EstimateSpectrumResponse.progress:type_name -> multirate.v1.EstimateSpectrumProgress
+	40, // 22: multirate.v1.EstimateSpectrumResponse.spectrum:type_name -> multirate.v1.Spectrum
+	40, // 23: multirate.v1.GetSpectrumResponse.spectrum:type_name -> multirate.v1.Spectrum
+	43, // 24: multirate.v1.WatchRunResponse.time:type_name -> google.protobuf.Timestamp
+	29, // 25: multirate.v1.WatchRunResponse.step:type_name -> multirate.v1.StepEvent
+	40, // 26: multirate.v1.WatchRunResponse.spectrum:type_name -> multirate.v1.Spectrum
+	30, // 27: multirate.v1.WatchRunResponse.restored:type_name -> multirate.v1.RestoredEvent
+	31, // 28: multirate.v1.WatchRunResponse.deleted:type_name -> multirate.v1.DeletedEvent
+	11, // 29: multirate.v1.StepEvent.advice:type_name -> multirate.v1.GetLearningRateResponse
+	37, // 30: multirate.v1.RestoreRunResponse.run:type_name -> multirate.v1.Run
+	2,  // 31: multirate.v1.LearningRateService.CreateRun:input_type -> multirate.v1.CreateRunRequest
+	4,  // 32: multirate.v1.LearningRateService.GetRun:input_type -> multirate.v1.GetRunRequest
+	6,  // 33: multirate.v1.LearningRateService.ListRuns:input_type -> multirate.v1.ListRunsRequest
+	8,  // 34: multirate.v1.LearningRateService.DeleteRun:input_type -> multirate.v1.DeleteRunRequest
+	10, // 35: multirate.v1.LearningRateService.GetLearningRate:input_type -> multirate.v1.GetLearningRateRequest
+	12, // 36: multirate.v1.LearningRateService.StreamLearningRates:input_type -> multirate.v1.StreamLearningRatesRequest
+	17, // 37: multirate.v1.LearningRateService.ReportStatistics:input_type -> multirate.v1.ReportStatisticsRequest
+	19, // 38: multirate.v1.LearningRateService.ReportLanczos:input_type -> multirate.v1.ReportLanczosRequest
+	21, // 39: multirate.v1.LearningRateService.EstimateSpectrum:input_type -> multirate.v1.EstimateSpectrumRequest
+	25, // 40: multirate.v1.LearningRateService.GetSpectrum:input_type -> multirate.v1.GetSpectrumRequest
+	27, // 41: multirate.v1.LearningRateService.WatchRun:input_type -> multirate.v1.WatchRunRequest
+	32, // 42: multirate.v1.LearningRateService.SnapshotRun:input_type -> multirate.v1.SnapshotRunRequest
+	34, // 43: multirate.v1.LearningRateService.RestoreRun:input_type -> multirate.v1.RestoreRunRequest
+	3,  // 44: multirate.v1.LearningRateService.CreateRun:output_type -> multirate.v1.CreateRunResponse
+	5,  // 45: multirate.v1.LearningRateService.GetRun:output_type -> multirate.v1.GetRunResponse
+	7,  // 46: multirate.v1.LearningRateService.ListRuns:output_type -> multirate.v1.ListRunsResponse
+	9,  // 47: multirate.v1.LearningRateService.DeleteRun:output_type -> multirate.v1.DeleteRunResponse
+	11, // 48: multirate.v1.LearningRateService.GetLearningRate:output_type -> multirate.v1.GetLearningRateResponse
+	13, // 49: multirate.v1.LearningRateService.StreamLearningRates:output_type -> multirate.v1.StreamLearningRatesResponse
+	18, // 50: multirate.v1.LearningRateService.ReportStatistics:output_type -> multirate.v1.ReportStatisticsResponse
+	20, // 51: multirate.v1.LearningRateService.ReportLanczos:output_type -> multirate.v1.ReportLanczosResponse
+	23, // 52: multirate.v1.LearningRateService.EstimateSpectrum:output_type -> multirate.v1.EstimateSpectrumResponse
+	26, // 53: multirate.v1.LearningRateService.GetSpectrum:output_type -> multirate.v1.GetSpectrumResponse
+	28, // 54: multirate.v1.LearningRateService.WatchRun:output_type -> multirate.v1.WatchRunResponse
+	33, // 55: multirate.v1.LearningRateService.SnapshotRun:output_type -> multirate.v1.SnapshotRunResponse
+	35, // 56: multirate.v1.LearningRateService.RestoreRun:output_type -> multirate.v1.RestoreRunResponse
+	44, // [44:57] is the sub-list for method output_type
+	31, // [31:44] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_multirate_v1_learning_rate_service_proto_init() }
