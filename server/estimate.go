@@ -67,7 +67,7 @@ func (s *Server) EstimateSpectrum(stream estimateStream) error {
 		return err
 	}
 	defer way.close()
-	spectrum, err := e.estimate(link, way)
+	spectrum, err := e.estimateProbes(link, way)
 	if err != nil {
 		s.log.Info("estimate ended", "run", r.id, "error", err)
 		return err
@@ -87,6 +87,7 @@ type estimate struct {
 	run                 *run
 	life                context.Context
 	dimension, products int
+	probes, spent       int // products spent on the probes before
 	format              pb.VectorFormat
 	chunk               int // elements
 	seed                uint64
@@ -144,8 +145,9 @@ func (e *estimate) configure(start *pb.EstimateSpectrumStart, maxMessage int) er
 	most := min(e.dimension, maxProducts)
 	v.within("start.max_products", int64(start.GetMaxProducts()), 0, int64(most), "0 means the smaller of the run's dimension and 128")
 	e.products = int(start.GetMaxProducts())
+	e.probes = e.probesOf(&v, start)
 	if e.products == 0 {
-		e.products = min(e.dimension, defaultProducts)
+		e.products = min(e.dimension, defaultProducts, maxCoefficients/e.probes)
 	}
 	switch start.GetFormat() {
 	case pb.VectorFormat_VECTOR_FORMAT_UNSPECIFIED, pb.VectorFormat_VECTOR_FORMAT_FLOAT32:
@@ -221,10 +223,10 @@ func (e *estimate) estimate(link *link, way vectors) (estimator.Spectrum, error)
 	}
 	product, look := make([]float64, e.dimension), 1
 	for converged := false; !lanczos.Done() && !converged; {
-		if err := way.ask(int32(lanczos.Steps()), lanczos.Probe()); err != nil {
+		if err := way.ask(int32(e.spent+lanczos.Steps()), lanczos.Probe()); err != nil {
 			return estimator.Spectrum{}, err
 		}
-		if err := way.answer(int32(lanczos.Steps()), product); err != nil {
+		if err := way.answer(int32(e.spent+lanczos.Steps()), product); err != nil {
 			return estimator.Spectrum{}, err
 		}
 		if err := lanczos.Absorb(product); err != nil {
@@ -235,9 +237,9 @@ func (e *estimate) estimate(link *link, way vectors) (estimator.Spectrum, error)
 		}
 		if steps := lanczos.Steps(); steps == look || lanczos.Done() {
 			look = nextLook(steps)
-			converged = e.look(lanczos)
+			converged = e.look(lanczos) && e.spent == 0
 		}
-		if err := e.progress(link, lanczos.Steps()); err != nil {
+		if err := e.progress(link, e.spent+lanczos.Steps()); err != nil {
 			return estimator.Spectrum{}, err
 		}
 	}
@@ -264,7 +266,7 @@ func (e *estimate) progress(link *link, products int) error {
 	return link.send(&pb.EstimateSpectrumResponse{
 		Message: &pb.EstimateSpectrumResponse_Progress{Progress: &pb.EstimateSpectrumProgress{
 			Products:          int32(products),
-			MaxProducts:       int32(e.products),
+			MaxProducts:       int32(e.products * e.probes),
 			LargestRitzValue:  e.largest,
 			SmallestRitzValue: e.least,
 		}},

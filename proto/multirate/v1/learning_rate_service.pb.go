@@ -1199,7 +1199,10 @@ type ReportLanczosRequest struct {
 	// Id of the run. Required.
 	RunId string `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
 	// The coefficients. Required.
-	Coefficients  *LanczosCoefficients `protobuf:"bytes,2,opt,name=coefficients,proto3" json:"coefficients,omitempty"`
+	Coefficients *LanczosCoefficients `protobuf:"bytes,2,opt,name=coefficients,proto3" json:"coefficients,omitempty"`
+	// Those of further runs of Lanczos on the same Hessian, each from another
+	// random vector, at most 63, and 4096 numbers alpha in all. They sharpen the density and its standard errors.
+	Further       []*LanczosCoefficients `protobuf:"bytes,3,rep,name=further,proto3" json:"further,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1244,6 +1247,13 @@ func (x *ReportLanczosRequest) GetRunId() string {
 func (x *ReportLanczosRequest) GetCoefficients() *LanczosCoefficients {
 	if x != nil {
 		return x.Coefficients
+	}
+	return nil
+}
+
+func (x *ReportLanczosRequest) GetFurther() []*LanczosCoefficients {
+	if x != nil {
+		return x.Further
 	}
 	return nil
 }
@@ -1435,6 +1445,13 @@ type EstimateSpectrumStart struct {
 	ChunkElements int32 `protobuf:"varint,4,opt,name=chunk_elements,json=chunkElements,proto3" json:"chunk_elements,omitempty"`
 	// Seed of the random start vector. 0 is a seed like any other.
 	Seed uint64 `protobuf:"varint,5,opt,name=seed,proto3" json:"seed,omitempty"`
+	// Random start vectors, 1 to 64, each with a run of at most max_products
+	// products, one after the other; vectors are numbered through. 0 means 1. At
+	// most 4096 products in all; where max_products is 0, no run takes more than
+	// its share of these. The first run stops once the scales have converged, and
+	// the others take as many products as it did. Several probes sharpen the
+	// density, the trace and their standard errors.
+	Probes int32 `protobuf:"varint,6,opt,name=probes,proto3" json:"probes,omitempty"`
 	// The trainer can map memory that the service shares. A service that it calls
 	// over a unix socket may then answer with SharedMemory; one that can't goes on
 	// with chunks, as without this field.
@@ -1504,6 +1521,13 @@ func (x *EstimateSpectrumStart) GetChunkElements() int32 {
 func (x *EstimateSpectrumStart) GetSeed() uint64 {
 	if x != nil {
 		return x.Seed
+	}
+	return 0
+}
+
+func (x *EstimateSpectrumStart) GetProbes() int32 {
+	if x != nil {
+		return x.Probes
 	}
 	return 0
 }
@@ -2627,10 +2651,11 @@ const file_multirate_v1_learning_rate_service_proto_rawDesc = "" +
 	"\rapplied_count\x18\x01 \x01(\x03R\fappliedCount\x12$\n" +
 	"\vlatest_step\x18\x02 \x01(\x03H\x00R\n" +
 	"latestStep\x88\x01\x01B\x0e\n" +
-	"\f_latest_step\"t\n" +
+	"\f_latest_step\"\xb1\x01\n" +
 	"\x14ReportLanczosRequest\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12E\n" +
-	"\fcoefficients\x18\x02 \x01(\v2!.multirate.v1.LanczosCoefficientsR\fcoefficients\"K\n" +
+	"\fcoefficients\x18\x02 \x01(\v2!.multirate.v1.LanczosCoefficientsR\fcoefficients\x12;\n" +
+	"\afurther\x18\x03 \x03(\v2!.multirate.v1.LanczosCoefficientsR\afurther\"K\n" +
 	"\x15ReportLanczosResponse\x122\n" +
 	"\bspectrum\x18\x01 \x01(\v2\x16.multirate.v1.SpectrumR\bspectrum\"\x9f\x02\n" +
 	"\x17EstimateSpectrumRequest\x12;\n" +
@@ -2638,13 +2663,14 @@ const file_multirate_v1_learning_rate_service_proto_rawDesc = "" +
 	"\aproduct\x18\x02 \x01(\v2\x19.multirate.v1.VectorChunkH\x00R\aproduct\x12@\n" +
 	"\battached\x18\x03 \x01(\v2\".multirate.v1.SharedMemoryAttachedH\x00R\battached\x12C\n" +
 	"\x0eshared_product\x18\x04 \x01(\v2\x1a.multirate.v1.SharedVectorH\x00R\rsharedProductB\t\n" +
-	"\amessage\"\xe5\x01\n" +
+	"\amessage\"\xfd\x01\n" +
 	"\x15EstimateSpectrumStart\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12!\n" +
 	"\fmax_products\x18\x02 \x01(\x05R\vmaxProducts\x122\n" +
 	"\x06format\x18\x03 \x01(\x0e2\x1a.multirate.v1.VectorFormatR\x06format\x12%\n" +
 	"\x0echunk_elements\x18\x04 \x01(\x05R\rchunkElements\x12\x12\n" +
-	"\x04seed\x18\x05 \x01(\x04R\x04seed\x12#\n" +
+	"\x04seed\x18\x05 \x01(\x04R\x04seed\x12\x16\n" +
+	"\x06probes\x18\x06 \x01(\x05R\x06probes\x12#\n" +
 	"\rshared_memory\x18\b \x01(\bR\fsharedMemory\"a\n" +
 	"\fSharedMemory\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\fR\x05token\x12\x14\n" +
@@ -2816,56 +2842,57 @@ var file_multirate_v1_learning_rate_service_proto_depIdxs = []int32{
 	1,  // 12: multirate.v1.Explanation.guard:type_name -> multirate.v1.Guard
 	41, // 13: multirate.v1.ReportStatisticsRequest.statistics:type_name -> multirate.v1.Statistics
 	42, // 14: multirate.v1.ReportLanczosRequest.coefficients:type_name -> multirate.v1.LanczosCoefficients
-	43, // 15: multirate.v1.ReportLanczosResponse.spectrum:type_name -> multirate.v1.Spectrum
-	22, // 16: multirate.v1.EstimateSpectrumRequest.start:type_name -> multirate.v1.EstimateSpectrumStart
-	44, // 17: multirate.v1.EstimateSpectrumRequest.product:type_name -> multirate.v1.VectorChunk
-	24, // 18: multirate.v1.EstimateSpectrumRequest.attached:type_name -> multirate.v1.SharedMemoryAttached
-	25, // 19: multirate.v1.EstimateSpectrumRequest.shared_product:type_name -> multirate.v1.SharedVector
-	45, // 20: multirate.v1.EstimateSpectrumStart.format:type_name -> multirate.v1.VectorFormat
-	44, // 21: multirate.v1.EstimateSpectrumResponse.probe:type_name -> multirate.v1.VectorChunk
-	27, // 22: multirate.v1.EstimateSpectrumResponse.progress:type_name -> multirate.v1.EstimateSpectrumProgress
-	43, // 23: multirate.v1.EstimateSpectrumResponse.spectrum:type_name -> multirate.v1.Spectrum
-	23, // 24: multirate.v1.EstimateSpectrumResponse.shared_memory:type_name -> multirate.v1.SharedMemory
-	25, // 25: multirate.v1.EstimateSpectrumResponse.shared_probe:type_name -> multirate.v1.SharedVector
-	43, // 26: multirate.v1.GetSpectrumResponse.spectrum:type_name -> multirate.v1.Spectrum
-	46, // 27: multirate.v1.WatchRunResponse.time:type_name -> google.protobuf.Timestamp
-	32, // 28: multirate.v1.WatchRunResponse.step:type_name -> multirate.v1.StepEvent
-	43, // 29: multirate.v1.WatchRunResponse.spectrum:type_name -> multirate.v1.Spectrum
-	33, // 30: multirate.v1.WatchRunResponse.restored:type_name -> multirate.v1.RestoredEvent
-	34, // 31: multirate.v1.WatchRunResponse.deleted:type_name -> multirate.v1.DeletedEvent
-	11, // 32: multirate.v1.StepEvent.advice:type_name -> multirate.v1.GetLearningRateResponse
-	40, // 33: multirate.v1.RestoreRunResponse.run:type_name -> multirate.v1.Run
-	2,  // 34: multirate.v1.LearningRateService.CreateRun:input_type -> multirate.v1.CreateRunRequest
-	4,  // 35: multirate.v1.LearningRateService.GetRun:input_type -> multirate.v1.GetRunRequest
-	6,  // 36: multirate.v1.LearningRateService.ListRuns:input_type -> multirate.v1.ListRunsRequest
-	8,  // 37: multirate.v1.LearningRateService.DeleteRun:input_type -> multirate.v1.DeleteRunRequest
-	10, // 38: multirate.v1.LearningRateService.GetLearningRate:input_type -> multirate.v1.GetLearningRateRequest
-	12, // 39: multirate.v1.LearningRateService.StreamLearningRates:input_type -> multirate.v1.StreamLearningRatesRequest
-	17, // 40: multirate.v1.LearningRateService.ReportStatistics:input_type -> multirate.v1.ReportStatisticsRequest
-	19, // 41: multirate.v1.LearningRateService.ReportLanczos:input_type -> multirate.v1.ReportLanczosRequest
-	21, // 42: multirate.v1.LearningRateService.EstimateSpectrum:input_type -> multirate.v1.EstimateSpectrumRequest
-	28, // 43: multirate.v1.LearningRateService.GetSpectrum:input_type -> multirate.v1.GetSpectrumRequest
-	30, // 44: multirate.v1.LearningRateService.WatchRun:input_type -> multirate.v1.WatchRunRequest
-	35, // 45: multirate.v1.LearningRateService.SnapshotRun:input_type -> multirate.v1.SnapshotRunRequest
-	37, // 46: multirate.v1.LearningRateService.RestoreRun:input_type -> multirate.v1.RestoreRunRequest
-	3,  // 47: multirate.v1.LearningRateService.CreateRun:output_type -> multirate.v1.CreateRunResponse
-	5,  // 48: multirate.v1.LearningRateService.GetRun:output_type -> multirate.v1.GetRunResponse
-	7,  // 49: multirate.v1.LearningRateService.ListRuns:output_type -> multirate.v1.ListRunsResponse
-	9,  // 50: multirate.v1.LearningRateService.DeleteRun:output_type -> multirate.v1.DeleteRunResponse
-	11, // 51: multirate.v1.LearningRateService.GetLearningRate:output_type -> multirate.v1.GetLearningRateResponse
-	13, // 52: multirate.v1.LearningRateService.StreamLearningRates:output_type -> multirate.v1.StreamLearningRatesResponse
-	18, // 53: multirate.v1.LearningRateService.ReportStatistics:output_type -> multirate.v1.ReportStatisticsResponse
-	20, // 54: multirate.v1.LearningRateService.ReportLanczos:output_type -> multirate.v1.ReportLanczosResponse
-	26, // 55: multirate.v1.LearningRateService.EstimateSpectrum:output_type -> multirate.v1.EstimateSpectrumResponse
-	29, // 56: multirate.v1.LearningRateService.GetSpectrum:output_type -> multirate.v1.GetSpectrumResponse
-	31, // 57: multirate.v1.LearningRateService.WatchRun:output_type -> multirate.v1.WatchRunResponse
-	36, // 58: multirate.v1.LearningRateService.SnapshotRun:output_type -> multirate.v1.SnapshotRunResponse
-	38, // 59: multirate.v1.LearningRateService.RestoreRun:output_type -> multirate.v1.RestoreRunResponse
-	47, // [47:60] is the sub-list for method output_type
-	34, // [34:47] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	42, // 15: multirate.v1.ReportLanczosRequest.further:type_name -> multirate.v1.LanczosCoefficients
+	43, // 16: multirate.v1.ReportLanczosResponse.spectrum:type_name -> multirate.v1.Spectrum
+	22, // 17: multirate.v1.EstimateSpectrumRequest.start:type_name -> multirate.v1.EstimateSpectrumStart
+	44, // 18: multirate.v1.EstimateSpectrumRequest.product:type_name -> multirate.v1.VectorChunk
+	24, // 19: multirate.v1.EstimateSpectrumRequest.attached:type_name -> multirate.v1.SharedMemoryAttached
+	25, // 20: multirate.v1.EstimateSpectrumRequest.shared_product:type_name -> multirate.v1.SharedVector
+	45, // 21: multirate.v1.EstimateSpectrumStart.format:type_name -> multirate.v1.VectorFormat
+	44, // 22: multirate.v1.EstimateSpectrumResponse.probe:type_name -> multirate.v1.VectorChunk
+	27, // 23: multirate.v1.EstimateSpectrumResponse.progress:type_name -> multirate.v1.EstimateSpectrumProgress
+	43, // 24: multirate.v1.EstimateSpectrumResponse.spectrum:type_name -> multirate.v1.Spectrum
+	23, // 25: multirate.v1.EstimateSpectrumResponse.shared_memory:type_name -> multirate.v1.SharedMemory
+	25, // 26: multirate.v1.EstimateSpectrumResponse.shared_probe:type_name -> multirate.v1.SharedVector
+	43, // 27: multirate.v1.GetSpectrumResponse.spectrum:type_name -> multirate.v1.Spectrum
+	46, // 28: multirate.v1.WatchRunResponse.time:type_name -> google.protobuf.Timestamp
+	32, // 29: multirate.v1.WatchRunResponse.step:type_name -> multirate.v1.StepEvent
+	43, // 30: multirate.v1.WatchRunResponse.spectrum:type_name -> multirate.v1.Spectrum
+	33, // 31: multirate.v1.WatchRunResponse.restored:type_name -> multirate.v1.RestoredEvent
+	34, // 32: multirate.v1.WatchRunResponse.deleted:type_name -> multirate.v1.DeletedEvent
+	11, // 33: multirate.v1.StepEvent.advice:type_name -> multirate.v1.GetLearningRateResponse
+	40, // 34: multirate.v1.RestoreRunResponse.run:type_name -> multirate.v1.Run
+	2,  // 35: multirate.v1.LearningRateService.CreateRun:input_type -> multirate.v1.CreateRunRequest
+	4,  // 36: multirate.v1.LearningRateService.GetRun:input_type -> multirate.v1.GetRunRequest
+	6,  // 37: multirate.v1.LearningRateService.ListRuns:input_type -> multirate.v1.ListRunsRequest
+	8,  // 38: multirate.v1.LearningRateService.DeleteRun:input_type -> multirate.v1.DeleteRunRequest
+	10, // 39: multirate.v1.LearningRateService.GetLearningRate:input_type -> multirate.v1.GetLearningRateRequest
+	12, // 40: multirate.v1.LearningRateService.StreamLearningRates:input_type -> multirate.v1.StreamLearningRatesRequest
+	17, // 41: multirate.v1.LearningRateService.ReportStatistics:input_type -> multirate.v1.ReportStatisticsRequest
+	19, // 42: multirate.v1.LearningRateService.ReportLanczos:input_type -> multirate.v1.ReportLanczosRequest
+	21, // 43: multirate.v1.LearningRateService.EstimateSpectrum:input_type -> multirate.v1.EstimateSpectrumRequest
+	28, // 44: multirate.v1.LearningRateService.GetSpectrum:input_type -> multirate.v1.GetSpectrumRequest
+	30, // 45: multirate.v1.LearningRateService.WatchRun:input_type -> multirate.v1.WatchRunRequest
+	35, // 46: multirate.v1.LearningRateService.SnapshotRun:input_type -> multirate.v1.SnapshotRunRequest
+	37, // 47: multirate.v1.LearningRateService.RestoreRun:input_type -> multirate.v1.RestoreRunRequest
+	3,  // 48: multirate.v1.LearningRateService.CreateRun:output_type -> multirate.v1.CreateRunResponse
+	5,  // 49: multirate.v1.LearningRateService.GetRun:output_type -> multirate.v1.GetRunResponse
+	7,  // 50: multirate.v1.LearningRateService.ListRuns:output_type -> multirate.v1.ListRunsResponse
+	9,  // 51: multirate.v1.LearningRateService.DeleteRun:output_type -> multirate.v1.DeleteRunResponse
+	11, // 52: multirate.v1.LearningRateService.GetLearningRate:output_type -> multirate.v1.GetLearningRateResponse
+	13, // 53: multirate.v1.LearningRateService.StreamLearningRates:output_type -> multirate.v1.StreamLearningRatesResponse
+	18, // 54: multirate.v1.LearningRateService.ReportStatistics:output_type -> multirate.v1.ReportStatisticsResponse
+	20, // 55: multirate.v1.LearningRateService.ReportLanczos:output_type -> multirate.v1.ReportLanczosResponse
+	26, // 56: multirate.v1.LearningRateService.EstimateSpectrum:output_type -> multirate.v1.EstimateSpectrumResponse
+	29, // 57: multirate.v1.LearningRateService.GetSpectrum:output_type -> multirate.v1.GetSpectrumResponse
+	31, // 58: multirate.v1.LearningRateService.WatchRun:output_type -> multirate.v1.WatchRunResponse
+	36, // 59: multirate.v1.LearningRateService.SnapshotRun:output_type -> multirate.v1.SnapshotRunResponse
+	38, // 60: multirate.v1.LearningRateService.RestoreRun:output_type -> multirate.v1.RestoreRunResponse
+	48, // [48:61] is the sub-list for method output_type
+	35, // [35:48] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_multirate_v1_learning_rate_service_proto_init() }

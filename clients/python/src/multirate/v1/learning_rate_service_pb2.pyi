@@ -207,12 +207,14 @@ class ReportStatisticsResponse(_message.Message):
     def __init__(self, applied_count: _Optional[int] = ..., latest_step: _Optional[int] = ...) -> None: ...
 
 class ReportLanczosRequest(_message.Message):
-    __slots__ = ("run_id", "coefficients")
+    __slots__ = ("run_id", "coefficients", "further")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     COEFFICIENTS_FIELD_NUMBER: _ClassVar[int]
+    FURTHER_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     coefficients: _spectrum_pb2.LanczosCoefficients
-    def __init__(self, run_id: _Optional[str] = ..., coefficients: _Optional[_Union[_spectrum_pb2.LanczosCoefficients, _Mapping]] = ...) -> None: ...
+    further: _containers.RepeatedCompositeFieldContainer[_spectrum_pb2.LanczosCoefficients]
+    def __init__(self, run_id: _Optional[str] = ..., coefficients: _Optional[_Union[_spectrum_pb2.LanczosCoefficients, _Mapping]] = ..., further: _Optional[_Iterable[_Union[_spectrum_pb2.LanczosCoefficients, _Mapping]]] = ...) -> None: ...
 
 class ReportLanczosResponse(_message.Message):
     __slots__ = ("spectrum",)
@@ -233,20 +235,22 @@ class EstimateSpectrumRequest(_message.Message):
     def __init__(self, start: _Optional[_Union[EstimateSpectrumStart, _Mapping]] = ..., product: _Optional[_Union[_statistics_pb2.VectorChunk, _Mapping]] = ..., attached: _Optional[_Union[SharedMemoryAttached, _Mapping]] = ..., shared_product: _Optional[_Union[SharedVector, _Mapping]] = ...) -> None: ...
 
 class EstimateSpectrumStart(_message.Message):
-    __slots__ = ("run_id", "max_products", "format", "chunk_elements", "seed", "shared_memory")
+    __slots__ = ("run_id", "max_products", "format", "chunk_elements", "seed", "probes", "shared_memory")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     MAX_PRODUCTS_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     CHUNK_ELEMENTS_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
+    PROBES_FIELD_NUMBER: _ClassVar[int]
     SHARED_MEMORY_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     max_products: int
     format: _statistics_pb2.VectorFormat
     chunk_elements: int
     seed: int
+    probes: int
     shared_memory: bool
-    def __init__(self, run_id: _Optional[str] = ..., max_products: _Optional[int] = ..., format: _Optional[_Union[_statistics_pb2.VectorFormat, str]] = ..., chunk_elements: _Optional[int] = ..., seed: _Optional[int] = ..., shared_memory: _Optional[bool] = ...) -> None: ...
+    def __init__(self, run_id: _Optional[str] = ..., max_products: _Optional[int] = ..., format: _Optional[_Union[_statistics_pb2.VectorFormat, str]] = ..., chunk_elements: _Optional[int] = ..., seed: _Optional[int] = ..., probes: _Optional[int] = ..., shared_memory: _Optional[bool] = ...) -> None: ...
 
 class SharedMemory(_message.Message):
     __slots__ = ("token", "bytes", "product_offset")
