@@ -54,7 +54,7 @@ func (s *Server) EstimateSpectrum(stream estimateStream) error {
 	if err != nil {
 		return err
 	}
-	defer e.close()
+	defer e.close(s)
 	in.life, in.id = e.life, r.id
 	spectrum, err := e.estimate(in, stream)
 	if err != nil {
@@ -80,7 +80,9 @@ type estimate struct {
 	chunk               int // elements
 	seed                uint64
 	largest, least      float64 // Ritz values, at the last look
-	release             func()
+	// kept are the Ritz vectors of the last estimate, nil for a cold start.
+	kept    *estimator.RitzVectors
+	release func()
 }
 
 // openEstimate validates start, reserves the memory and marks the run. close
@@ -98,21 +100,34 @@ func (s *Server) openEstimate(r *run, start *pb.EstimateSpectrumStart) (*estimat
 	if busy {
 		return nil, estimateInProgress(r.id)
 	}
+	if !start.GetColdStart() {
+		e.kept = s.kept.take(s, r, precisions[e.format])
+	}
 	release, err := s.reserve(r.id, e.bytes(e.products), e.waysOut(min(s.options.MaxRunBytes, s.memory.free())))
 	if err != nil {
+		s.kept.put(s, r, e.life, e.kept)
 		return nil, err
 	}
-	if err := r.lockAlive(e.life); err != nil {
+	e.release = release
+	if err := e.begin(); err != nil {
 		release()
+		s.kept.put(s, r, e.life, e.kept)
 		return nil, err
 	}
-	defer r.mu.Unlock()
-	if r.estimating {
-		release()
-		return nil, estimateInProgress(r.id)
-	}
-	r.estimating, e.release = true, release
 	return e, nil
+}
+
+// begin marks the run.
+func (e *estimate) begin() error {
+	if err := e.run.lockAlive(e.life); err != nil {
+		return err
+	}
+	defer e.run.mu.Unlock()
+	if e.run.estimating {
+		return estimateInProgress(e.run.id)
+	}
+	e.run.estimating = true
+	return nil
 }
 
 func estimateInProgress(id string) error {
@@ -120,11 +135,14 @@ func estimateInProgress(id string) error {
 		"an estimate of run %q is under way: wait for it, or cancel its stream", id)
 }
 
-func (e *estimate) close() {
+// close frees the memory but for the vectors that the next estimate may start
+// from: new ones, or the old ones where this one has failed.
+func (e *estimate) close(s *Server) {
+	e.release()
+	s.kept.put(s, e.run, e.life, e.kept)
 	e.run.mu.Lock()
 	e.run.estimating = false
 	e.run.mu.Unlock()
-	e.release()
 }
 
 // configure fills in what start asks for.
@@ -171,6 +189,7 @@ func (e *estimate) lanczos(products int) estimator.LanczosConfig {
 		Seed:      e.seed,
 		Precision: precisions[e.format],
 		Parallel:  onAllCores,
+		Kept:      e.kept,
 	}
 }
 
@@ -208,7 +227,11 @@ func (e *estimate) estimate(in *estimateInbox, stream estimateStream) (estimator
 	if err != nil {
 		return estimator.Spectrum{}, coreError(err)
 	}
-	product, look := make([]float64, e.dimension), 1
+	warm := 0
+	if lanczos.Warm() {
+		warm = e.kept.Count()
+	}
+	product, look := make([]float64, e.dimension), warm+1
 	for converged := false; !lanczos.Done() && !converged; {
 		if err := e.ask(in, stream, int32(lanczos.Steps()), lanczos.Probe()); err != nil {
 			return estimator.Spectrum{}, err
@@ -223,14 +246,16 @@ func (e *estimate) estimate(in *estimateInbox, stream estimateStream) (estimator
 			return estimator.Spectrum{}, err
 		}
 		if steps := lanczos.Steps(); steps == look || lanczos.Done() {
-			look = nextLook(steps)
+			look = warm + nextLook(steps-warm)
 			converged = e.look(lanczos)
 		}
-		if err := e.progress(in, stream, lanczos.Steps()); err != nil {
+		if err := e.progress(in, stream, lanczos.Steps(), warm); err != nil {
 			return estimator.Spectrum{}, err
 		}
 	}
-	return lanczos.Spectrum(), nil
+	spectrum := lanczos.Spectrum()
+	e.kept = lanczos.Keep()
+	return spectrum, nil
 }
 
 // nextLook is the number of products at which to decompose the tridiagonal
@@ -261,13 +286,14 @@ func (e *estimate) ask(in *estimateInbox, stream estimateStream, vector int32, p
 	return nil
 }
 
-func (e *estimate) progress(in *estimateInbox, stream estimateStream, products int) error {
+func (e *estimate) progress(in *estimateInbox, stream estimateStream, products, warm int) error {
 	return e.send(in, stream, &pb.EstimateSpectrumResponse{
 		Message: &pb.EstimateSpectrumResponse_Progress{Progress: &pb.EstimateSpectrumProgress{
 			Products:          int32(products),
 			MaxProducts:       int32(e.products),
 			LargestRitzValue:  e.largest,
 			SmallestRitzValue: e.least,
+			KeptVectors:       int32(warm),
 		}},
 	})
 }
@@ -323,7 +349,7 @@ func (s *Server) reserve(run string, bytes int64, advice string) (release func()
 		return nil, refuseQuota(ReasonMemoryBudget, "run:"+run, "bytes_per_run", limit,
 			"this takes %d bytes of memory, a run may take %d: %s", bytes, limit, advice)
 	}
-	if !s.memory.reserve(bytes) {
+	if !s.memory.reserve(bytes) && !s.kept.makeRoom(s, bytes) {
 		return nil, refuseQuota(ReasonMemoryBudget, "server", "bytes", s.memory.limit,
 			"this takes %d bytes of memory, and of the %d for all runs together %d are free: %s, or wait for other estimates to end",
 			bytes, s.memory.limit, s.memory.free(), advice)

@@ -30,6 +30,9 @@ type EstimateOptions struct {
 	ChunkElements int
 	// Seed is the seed of the random start vector.
 	Seed uint64
+	// ColdStart does without the Ritz vectors that the service keeps of the run's
+	// last estimate, from which a re-estimate takes a few products.
+	ColdStart bool
 	// Progress, if any, is called after each product.
 	Progress func(*Progress)
 }
@@ -121,6 +124,7 @@ func (e *estimate[T]) start(id string) *multiratev1.EstimateSpectrumRequest {
 			Format:        wireFormats[e.chunks.width],
 			ChunkElements: int32(e.opts.ChunkElements),
 			Seed:          e.opts.Seed,
+			ColdStart:     e.opts.ColdStart,
 		},
 	}}
 }

@@ -1400,7 +1400,16 @@ type EstimateSpectrumStart struct {
 	// means 262,144 (1 MiB of float32), or what fits.
 	ChunkElements int32 `protobuf:"varint,4,opt,name=chunk_elements,json=chunkElements,proto3" json:"chunk_elements,omitempty"`
 	// Seed of the random start vector. 0 is a seed like any other.
-	Seed          uint64 `protobuf:"varint,5,opt,name=seed,proto3" json:"seed,omitempty"`
+	Seed uint64 `protobuf:"varint,5,opt,name=seed,proto3" json:"seed,omitempty"`
+	// Start from a random vector alone. By default the service keeps up to 16 Ritz
+	// vectors of a run's last estimate, those at the edges of its scales, and the
+	// next one in the same format starts by asking for their products: after a small
+	// change of the Hessian a few more confirm the spectrum, and otherwise the
+	// estimate goes on as if it were the first. What lies between the edges is then
+	// as old as the estimate that found it, at most eight back. The vectors are lost
+	// when the run is restored or moves, the service restarts, or another run needs
+	// the memory.
+	ColdStart     bool `protobuf:"varint,6,opt,name=cold_start,json=coldStart,proto3" json:"cold_start,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1468,6 +1477,13 @@ func (x *EstimateSpectrumStart) GetSeed() uint64 {
 		return x.Seed
 	}
 	return 0
+}
+
+func (x *EstimateSpectrumStart) GetColdStart() bool {
+	if x != nil {
+		return x.ColdStart
+	}
+	return false
 }
 
 // EstimateSpectrumResponse is a message of the service.
@@ -1585,8 +1601,10 @@ type EstimateSpectrumProgress struct {
 	LargestRitzValue float64 `protobuf:"fixed64,3,opt,name=largest_ritz_value,json=largestRitzValue,proto3" json:"largest_ritz_value,omitempty"`
 	// See largest_ritz_value.
 	SmallestRitzValue float64 `protobuf:"fixed64,4,opt,name=smallest_ritz_value,json=smallestRitzValue,proto3" json:"smallest_ritz_value,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// Ritz vectors of the run's last estimate that this one started from. 0: none.
+	KeptVectors   int32 `protobuf:"varint,5,opt,name=kept_vectors,json=keptVectors,proto3" json:"kept_vectors,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EstimateSpectrumProgress) Reset() {
@@ -1643,6 +1661,13 @@ func (x *EstimateSpectrumProgress) GetLargestRitzValue() float64 {
 func (x *EstimateSpectrumProgress) GetSmallestRitzValue() float64 {
 	if x != nil {
 		return x.SmallestRitzValue
+	}
+	return 0
+}
+
+func (x *EstimateSpectrumProgress) GetKeptVectors() int32 {
+	if x != nil {
+		return x.KeptVectors
 	}
 	return 0
 }
@@ -2384,23 +2409,26 @@ const file_multirate_v1_learning_rate_service_proto_rawDesc = "" +
 	"\x17EstimateSpectrumRequest\x12;\n" +
 	"\x05start\x18\x01 \x01(\v2#.multirate.v1.EstimateSpectrumStartH\x00R\x05start\x125\n" +
 	"\aproduct\x18\x02 \x01(\v2\x19.multirate.v1.VectorChunkH\x00R\aproductB\t\n" +
-	"\amessage\"\xc0\x01\n" +
+	"\amessage\"\xdf\x01\n" +
 	"\x15EstimateSpectrumStart\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12!\n" +
 	"\fmax_products\x18\x02 \x01(\x05R\vmaxProducts\x122\n" +
 	"\x06format\x18\x03 \x01(\x0e2\x1a.multirate.v1.VectorFormatR\x06format\x12%\n" +
 	"\x0echunk_elements\x18\x04 \x01(\x05R\rchunkElements\x12\x12\n" +
-	"\x04seed\x18\x05 \x01(\x04R\x04seed\"\xd4\x01\n" +
+	"\x04seed\x18\x05 \x01(\x04R\x04seed\x12\x1d\n" +
+	"\n" +
+	"cold_start\x18\x06 \x01(\bR\tcoldStart\"\xd4\x01\n" +
 	"\x18EstimateSpectrumResponse\x121\n" +
 	"\x05probe\x18\x01 \x01(\v2\x19.multirate.v1.VectorChunkH\x00R\x05probe\x12D\n" +
 	"\bprogress\x18\x02 \x01(\v2&.multirate.v1.EstimateSpectrumProgressH\x00R\bprogress\x124\n" +
 	"\bspectrum\x18\x03 \x01(\v2\x16.multirate.v1.SpectrumH\x00R\bspectrumB\t\n" +
-	"\amessage\"\xb7\x01\n" +
+	"\amessage\"\xda\x01\n" +
 	"\x18EstimateSpectrumProgress\x12\x1a\n" +
 	"\bproducts\x18\x01 \x01(\x05R\bproducts\x12!\n" +
 	"\fmax_products\x18\x02 \x01(\x05R\vmaxProducts\x12,\n" +
 	"\x12largest_ritz_value\x18\x03 \x01(\x01R\x10largestRitzValue\x12.\n" +
-	"\x13smallest_ritz_value\x18\x04 \x01(\x01R\x11smallestRitzValue\"R\n" +
+	"\x13smallest_ritz_value\x18\x04 \x01(\x01R\x11smallestRitzValue\x12!\n" +
+	"\fkept_vectors\x18\x05 \x01(\x05R\vkeptVectors\"R\n" +
 	"\x12GetSpectrumRequest\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12%\n" +
 	"\x0edensity_points\x18\x02 \x01(\x05R\rdensityPoints\"I\n" +
