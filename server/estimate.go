@@ -105,13 +105,13 @@ func (s *Server) openEstimate(r *run, start *pb.EstimateSpectrumStart) (*estimat
 	}
 	release, err := s.reserve(r.id, e.bytes(e.products), e.waysOut(min(s.options.MaxRunBytes, s.memory.free())))
 	if err != nil {
-		s.kept.put(s, r, e.life, e.kept)
+		s.kept.put(e.life, s, r, e.kept)
 		return nil, err
 	}
 	e.release = release
 	if err := e.begin(); err != nil {
 		release()
-		s.kept.put(s, r, e.life, e.kept)
+		s.kept.put(e.life, s, r, e.kept)
 		return nil, err
 	}
 	return e, nil
@@ -139,7 +139,7 @@ func estimateInProgress(id string) error {
 // from: new ones, or the old ones where this one has failed.
 func (e *estimate) close(s *Server) {
 	e.release()
-	s.kept.put(s, e.run, e.life, e.kept)
+	s.kept.put(e.life, s, e.run, e.kept)
 	e.run.mu.Lock()
 	e.run.estimating = false
 	e.run.mu.Unlock()

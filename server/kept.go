@@ -38,7 +38,7 @@ func (k *keptVectors) take(s *Server, r *run, p estimator.Precision) *estimator.
 
 // put keeps a run's vectors until its life ends, in place of those it has, as
 // long as there is room. vectors may be nil.
-func (k *keptVectors) put(s *Server, r *run, life context.Context, vectors *estimator.RitzVectors) {
+func (k *keptVectors) put(life context.Context, s *Server, r *run, vectors *estimator.RitzVectors) {
 	if vectors == nil || life.Err() != nil || !s.memory.reserve(vectors.Bytes()) {
 		return
 	}
