@@ -38,6 +38,9 @@ type EstimateOptions struct {
 	// at most MaxProducts products; 0 means 1. Several sharpen the density, the
 	// trace and their standard errors.
 	Probes int
+	// ColdStart does without the Ritz vectors that the service keeps of the run's
+	// last estimate, from which a re-estimate takes a few products.
+	ColdStart bool
 	// Progress, if any, is called after each product.
 	Progress func(*Progress)
 }
@@ -140,6 +143,7 @@ func (e *estimate[T]) start(id string) *multiratev1.EstimateSpectrumRequest {
 			ChunkElements: int32(e.opts.ChunkElements),
 			Seed:          e.opts.Seed,
 			Probes:        int32(e.opts.Probes),
+			ColdStart:     e.opts.ColdStart,
 		},
 	}}
 }

@@ -1452,6 +1452,15 @@ type EstimateSpectrumStart struct {
 	// the others take as many products as it did. Several probes sharpen the
 	// density, the trace and their standard errors.
 	Probes int32 `protobuf:"varint,6,opt,name=probes,proto3" json:"probes,omitempty"`
+	// Start from a random vector alone. By default the service keeps up to 16 Ritz
+	// vectors of a run's last estimate, those at the edges of its scales, and the
+	// next one in the same format starts by asking for their products: after a small
+	// change of the Hessian a few more confirm the spectrum, and otherwise the
+	// estimate goes on as if it were the first. What lies between the edges is then
+	// as old as the estimate that found it, at most eight back. The vectors are lost
+	// when the run is restored or moves, the service restarts, or another run needs
+	// the memory. Estimates from several probes start cold and keep nothing.
+	ColdStart bool `protobuf:"varint,7,opt,name=cold_start,json=coldStart,proto3" json:"cold_start,omitempty"`
 	// The trainer can map memory that the service shares. A service that it calls
 	// over a unix socket may then answer with SharedMemory; one that can't goes on
 	// with chunks, as without this field.
@@ -1530,6 +1539,13 @@ func (x *EstimateSpectrumStart) GetProbes() int32 {
 		return x.Probes
 	}
 	return 0
+}
+
+func (x *EstimateSpectrumStart) GetColdStart() bool {
+	if x != nil {
+		return x.ColdStart
+	}
+	return false
 }
 
 func (x *EstimateSpectrumStart) GetSharedMemory() bool {
@@ -1861,8 +1877,10 @@ type EstimateSpectrumProgress struct {
 	LargestRitzValue float64 `protobuf:"fixed64,3,opt,name=largest_ritz_value,json=largestRitzValue,proto3" json:"largest_ritz_value,omitempty"`
 	// See largest_ritz_value.
 	SmallestRitzValue float64 `protobuf:"fixed64,4,opt,name=smallest_ritz_value,json=smallestRitzValue,proto3" json:"smallest_ritz_value,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// Ritz vectors of the run's last estimate that this one started from. 0: none.
+	KeptVectors   int32 `protobuf:"varint,5,opt,name=kept_vectors,json=keptVectors,proto3" json:"kept_vectors,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EstimateSpectrumProgress) Reset() {
@@ -1919,6 +1937,13 @@ func (x *EstimateSpectrumProgress) GetLargestRitzValue() float64 {
 func (x *EstimateSpectrumProgress) GetSmallestRitzValue() float64 {
 	if x != nil {
 		return x.SmallestRitzValue
+	}
+	return 0
+}
+
+func (x *EstimateSpectrumProgress) GetKeptVectors() int32 {
+	if x != nil {
+		return x.KeptVectors
 	}
 	return 0
 }
@@ -2663,14 +2688,16 @@ const file_multirate_v1_learning_rate_service_proto_rawDesc = "" +
 	"\aproduct\x18\x02 \x01(\v2\x19.multirate.v1.VectorChunkH\x00R\aproduct\x12@\n" +
 	"\battached\x18\x03 \x01(\v2\".multirate.v1.SharedMemoryAttachedH\x00R\battached\x12C\n" +
 	"\x0eshared_product\x18\x04 \x01(\v2\x1a.multirate.v1.SharedVectorH\x00R\rsharedProductB\t\n" +
-	"\amessage\"\xfd\x01\n" +
+	"\amessage\"\x9c\x02\n" +
 	"\x15EstimateSpectrumStart\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12!\n" +
 	"\fmax_products\x18\x02 \x01(\x05R\vmaxProducts\x122\n" +
 	"\x06format\x18\x03 \x01(\x0e2\x1a.multirate.v1.VectorFormatR\x06format\x12%\n" +
 	"\x0echunk_elements\x18\x04 \x01(\x05R\rchunkElements\x12\x12\n" +
 	"\x04seed\x18\x05 \x01(\x04R\x04seed\x12\x16\n" +
-	"\x06probes\x18\x06 \x01(\x05R\x06probes\x12#\n" +
+	"\x06probes\x18\x06 \x01(\x05R\x06probes\x12\x1d\n" +
+	"\n" +
+	"cold_start\x18\a \x01(\bR\tcoldStart\x12#\n" +
 	"\rshared_memory\x18\b \x01(\bR\fsharedMemory\"a\n" +
 	"\fSharedMemory\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\fR\x05token\x12\x14\n" +
@@ -2687,12 +2714,13 @@ const file_multirate_v1_learning_rate_service_proto_rawDesc = "" +
 	"\bspectrum\x18\x03 \x01(\v2\x16.multirate.v1.SpectrumH\x00R\bspectrum\x12A\n" +
 	"\rshared_memory\x18\x04 \x01(\v2\x1a.multirate.v1.SharedMemoryH\x00R\fsharedMemory\x12?\n" +
 	"\fshared_probe\x18\x05 \x01(\v2\x1a.multirate.v1.SharedVectorH\x00R\vsharedProbeB\t\n" +
-	"\amessage\"\xb7\x01\n" +
+	"\amessage\"\xda\x01\n" +
 	"\x18EstimateSpectrumProgress\x12\x1a\n" +
 	"\bproducts\x18\x01 \x01(\x05R\bproducts\x12!\n" +
 	"\fmax_products\x18\x02 \x01(\x05R\vmaxProducts\x12,\n" +
 	"\x12largest_ritz_value\x18\x03 \x01(\x01R\x10largestRitzValue\x12.\n" +
-	"\x13smallest_ritz_value\x18\x04 \x01(\x01R\x11smallestRitzValue\"R\n" +
+	"\x13smallest_ritz_value\x18\x04 \x01(\x01R\x11smallestRitzValue\x12!\n" +
+	"\fkept_vectors\x18\x05 \x01(\x05R\vkeptVectors\"R\n" +
 	"\x12GetSpectrumRequest\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12%\n" +
 	"\x0edensity_points\x18\x02 \x01(\x05R\rdensityPoints\"I\n" +
