@@ -92,6 +92,7 @@ func allBars() []bar {
 	all = append(all, wrongSpectrumBars()...)
 	all = append(all, planningBars()...)
 	all = append(all, sketchBars()...)
+	all = append(all, spectrumBars()...)
 	all = append(all, commandBars()...)
 	return all
 }
