@@ -93,6 +93,7 @@ func allBars() []bar {
 	all = append(all, planningBars()...)
 	all = append(all, sketchBars()...)
 	all = append(all, spectrumBars()...)
+	all = append(all, lanczosBars()...)
 	all = append(all, commandBars()...)
 	return all
 }
