@@ -34,6 +34,7 @@ func (s *Server) GetSpectrum(ctx context.Context, req *pb.GetSpectrumRequest) (*
 		return nil, err
 	}
 	spectrum, revision := r.controller.Spectrum()
+	noise, noisy := r.controller.Noise()
 	step, dimension := r.spectrumStep, r.decl.run.Dimension
 	r.mu.Unlock()
 	if !spectrum.Known() {
@@ -41,6 +42,9 @@ func (s *Server) GetSpectrum(ctx context.Context, req *pb.GetSpectrumRequest) (*
 			"send sketches with a few steps, or call ReportLanczos or EstimateSpectrum", r.id)
 	}
 	message := spectrumMessage(spectrum, revision, step, dimension)
+	if scale := noise.Scale(); noisy && isFinite(scale) {
+		message.NoiseScale = proto.Float64(scale)
+	}
 	message.Density = density(spectrum, int(req.GetDensityPoints()))
 	return &pb.GetSpectrumResponse{Spectrum: message}, nil
 }
@@ -175,7 +179,7 @@ func spectrumMessage(s estimator.Spectrum, revision, step, dimension int64) *pb.
 	}
 	mean := 0.0
 	for i, v := range s.Ritz {
-		m.RitzValues[i] = &pb.RitzValue{Value: v.Value, Weight: v.Weight, Bound: v.Bound}
+		m.RitzValues[i] = &pb.RitzValue{Value: v.Value, Weight: v.Weight, Bound: v.Bound, Age: v.Age, Noise: v.Noise}
 		mean += v.Weight * v.Value
 	}
 	if trace := float64(dimension) * mean; s.Source != estimator.SourceSketch && isFinite(trace) {

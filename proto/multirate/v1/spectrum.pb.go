@@ -104,7 +104,12 @@ type Spectrum struct {
 	// values. Absent for sketches, whose start vector is the gradient.
 	Trace *float64 `protobuf:"fixed64,9,opt,name=trace,proto3,oneof" json:"trace,omitempty"`
 	// Eigenvalue density on a logarithmic grid, if asked for.
-	Density       []*DensityPoint `protobuf:"bytes,10,rep,name=density,proto3" json:"density,omitempty"`
+	Density []*DensityPoint `protobuf:"bytes,10,rep,name=density,proto3" json:"density,omitempty"`
+	// Gradient noise scale in batches of the size in use: the variance of a
+	// batch's gradient over the squared norm of its mean, from the sketches of
+	// parts of the latest batches. Beyond 1 larger batches help; far below 1 they
+	// are wasted. Absent: no parts were sent, or no signal is seen.
+	NoiseScale    *float64 `protobuf:"fixed64,16,opt,name=noise_scale,json=noiseScale,proto3,oneof" json:"noise_scale,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -209,6 +214,13 @@ func (x *Spectrum) GetDensity() []*DensityPoint {
 	return nil
 }
 
+func (x *Spectrum) GetNoiseScale() float64 {
+	if x != nil && x.NoiseScale != nil {
+		return *x.NoiseScale
+	}
+	return 0
+}
+
 // RitzValue is an approximate eigenvalue.
 type RitzValue struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -218,7 +230,13 @@ type RitzValue struct {
 	// current gradient for sketches, of the random probe for Lanczos.
 	Weight float64 `protobuf:"fixed64,2,opt,name=weight,proto3" json:"weight,omitempty"`
 	// Bound on the distance to the nearest eigenvalue; an estimate for sketches.
-	Bound         float64 `protobuf:"fixed64,3,opt,name=bound,proto3" json:"bound,omitempty"`
+	Bound float64 `protobuf:"fixed64,3,opt,name=bound,proto3" json:"bound,omitempty"`
+	// Steps since it was seen: 0 for what the present window shows, more for what
+	// products showed before and the window does not. Its weight is then 0.
+	Age int64 `protobuf:"varint,8,opt,name=age,proto3" json:"age,omitempty"`
+	// Mean square of the gradient's noise along the Ritz vector, from the sketches
+	// of parts of the latest batches. 0: none were sent.
+	Noise         float64 `protobuf:"fixed64,9,opt,name=noise,proto3" json:"noise,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -270,6 +288,20 @@ func (x *RitzValue) GetWeight() float64 {
 func (x *RitzValue) GetBound() float64 {
 	if x != nil {
 		return x.Bound
+	}
+	return 0
+}
+
+func (x *RitzValue) GetAge() int64 {
+	if x != nil {
+		return x.Age
+	}
+	return 0
+}
+
+func (x *RitzValue) GetNoise() float64 {
+	if x != nil {
+		return x.Noise
 	}
 	return 0
 }
@@ -490,7 +522,7 @@ var File_multirate_v1_spectrum_proto protoreflect.FileDescriptor
 
 const file_multirate_v1_spectrum_proto_rawDesc = "" +
 	"\n" +
-	"\x1bmultirate/v1/spectrum.proto\x12\fmultirate.v1\"\xa7\x03\n" +
+	"\x1bmultirate/v1/spectrum.proto\x12\fmultirate.v1\"\xdd\x03\n" +
 	"\bSpectrum\x124\n" +
 	"\x06source\x18\x01 \x01(\x0e2\x1c.multirate.v1.SpectrumSourceR\x06source\x128\n" +
 	"\vritz_values\x18\x02 \x03(\v2\x17.multirate.v1.RitzValueR\n" +
@@ -503,13 +535,18 @@ const file_multirate_v1_spectrum_proto_rawDesc = "" +
 	"\x04step\x18\b \x01(\x03H\x00R\x04step\x88\x01\x01\x12\x19\n" +
 	"\x05trace\x18\t \x01(\x01H\x01R\x05trace\x88\x01\x01\x124\n" +
 	"\adensity\x18\n" +
-	" \x03(\v2\x1a.multirate.v1.DensityPointR\adensityB\a\n" +
+	" \x03(\v2\x1a.multirate.v1.DensityPointR\adensity\x12$\n" +
+	"\vnoise_scale\x18\x10 \x01(\x01H\x02R\n" +
+	"noiseScale\x88\x01\x01B\a\n" +
 	"\x05_stepB\b\n" +
-	"\x06_trace\"O\n" +
+	"\x06_traceB\x0e\n" +
+	"\f_noise_scale\"w\n" +
 	"\tRitzValue\x12\x14\n" +
 	"\x05value\x18\x01 \x01(\x01R\x05value\x12\x16\n" +
 	"\x06weight\x18\x02 \x01(\x01R\x06weight\x12\x14\n" +
-	"\x05bound\x18\x03 \x01(\x01R\x05bound\"\xa0\x01\n" +
+	"\x05bound\x18\x03 \x01(\x01R\x05bound\x12\x10\n" +
+	"\x03age\x18\b \x01(\x03R\x03age\x12\x14\n" +
+	"\x05noise\x18\t \x01(\x01R\x05noise\"\xa0\x01\n" +
 	"\x05Scale\x12\x16\n" +
 	"\x06lowest\x18\x01 \x01(\x01R\x06lowest\x12\x18\n" +
 	"\ahighest\x18\x02 \x01(\x01R\ahighest\x12\x14\n" +

@@ -19,7 +19,7 @@ SPECTRUM_SOURCE_LANCZOS: SpectrumSource
 SPECTRUM_SOURCE_COEFFICIENTS: SpectrumSource
 
 class Spectrum(_message.Message):
-    __slots__ = ("source", "ritz_values", "scales", "residual", "stiffest_curvature", "products", "revision", "step", "trace", "density")
+    __slots__ = ("source", "ritz_values", "scales", "residual", "stiffest_curvature", "products", "revision", "step", "trace", "density", "noise_scale")
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     RITZ_VALUES_FIELD_NUMBER: _ClassVar[int]
     SCALES_FIELD_NUMBER: _ClassVar[int]
@@ -30,6 +30,7 @@ class Spectrum(_message.Message):
     STEP_FIELD_NUMBER: _ClassVar[int]
     TRACE_FIELD_NUMBER: _ClassVar[int]
     DENSITY_FIELD_NUMBER: _ClassVar[int]
+    NOISE_SCALE_FIELD_NUMBER: _ClassVar[int]
     source: SpectrumSource
     ritz_values: _containers.RepeatedCompositeFieldContainer[RitzValue]
     scales: _containers.RepeatedCompositeFieldContainer[Scale]
@@ -40,17 +41,22 @@ class Spectrum(_message.Message):
     step: int
     trace: float
     density: _containers.RepeatedCompositeFieldContainer[DensityPoint]
-    def __init__(self, source: _Optional[_Union[SpectrumSource, str]] = ..., ritz_values: _Optional[_Iterable[_Union[RitzValue, _Mapping]]] = ..., scales: _Optional[_Iterable[_Union[Scale, _Mapping]]] = ..., residual: _Optional[float] = ..., stiffest_curvature: _Optional[float] = ..., products: _Optional[int] = ..., revision: _Optional[int] = ..., step: _Optional[int] = ..., trace: _Optional[float] = ..., density: _Optional[_Iterable[_Union[DensityPoint, _Mapping]]] = ...) -> None: ...
+    noise_scale: float
+    def __init__(self, source: _Optional[_Union[SpectrumSource, str]] = ..., ritz_values: _Optional[_Iterable[_Union[RitzValue, _Mapping]]] = ..., scales: _Optional[_Iterable[_Union[Scale, _Mapping]]] = ..., residual: _Optional[float] = ..., stiffest_curvature: _Optional[float] = ..., products: _Optional[int] = ..., revision: _Optional[int] = ..., step: _Optional[int] = ..., trace: _Optional[float] = ..., density: _Optional[_Iterable[_Union[DensityPoint, _Mapping]]] = ..., noise_scale: _Optional[float] = ...) -> None: ...
 
 class RitzValue(_message.Message):
-    __slots__ = ("value", "weight", "bound")
+    __slots__ = ("value", "weight", "bound", "age", "noise")
     VALUE_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
     BOUND_FIELD_NUMBER: _ClassVar[int]
+    AGE_FIELD_NUMBER: _ClassVar[int]
+    NOISE_FIELD_NUMBER: _ClassVar[int]
     value: float
     weight: float
     bound: float
-    def __init__(self, value: _Optional[float] = ..., weight: _Optional[float] = ..., bound: _Optional[float] = ...) -> None: ...
+    age: int
+    noise: float
+    def __init__(self, value: _Optional[float] = ..., weight: _Optional[float] = ..., bound: _Optional[float] = ..., age: _Optional[int] = ..., noise: _Optional[float] = ...) -> None: ...
 
 class Scale(_message.Message):
     __slots__ = ("lowest", "highest", "count", "weight", "gap", "gap_confidence")
