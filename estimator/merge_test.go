@@ -2,7 +2,7 @@ package estimator
 
 import (
 	"math"
-	"reflect"
+	deep "reflect"
 	"slices"
 	"testing"
 
@@ -38,10 +38,10 @@ func TestMergeProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a, b, c := drawWindowSpectrum(t, "a"), drawWindowSpectrum(t, "b"), drawWindowSpectrum(t, "c")
 		m := Merge(a, b, c)
-		if other := Merge(c, Spectrum{}, b, a); !reflect.DeepEqual(m, other) {
+		if other := Merge(c, Spectrum{}, b, a); !deep.DeepEqual(m, other) {
 			t.Fatalf("the order of arguments matters:\n%+v\n%+v", m, other)
 		}
-		if again := Merge(a, a); a.Known() && !reflect.DeepEqual(again.Ritz, a.Ritz) {
+		if again := Merge(a, a); a.Known() && !deep.DeepEqual(again.Ritz, a.Ritz) {
 			t.Fatalf("merged with itself %+v becomes %+v", a, again)
 		}
 		if !slices.IsSortedFunc(m.Ritz, func(x, y RitzValue) int { return compareDescending(x.Value, y.Value) }) {
@@ -72,7 +72,7 @@ func TestNewerEvidenceOutweighsOlder(t *testing.T) {
 	products := Spectrum{Source: SourceLanczos, Stiffest: 1.15, Products: 12, Ritz: []RitzValue{{Value: 1.15, Weight: 0.5}, {Value: 1e-3, Weight: 0.5}}}
 	m := Merge(products.Aged(100), window)
 	want := []RitzValue{{Value: 1.2, Weight: 1, Bound: 0.01}, {Value: 1e-3, Age: 100}}
-	if !reflect.DeepEqual(m.Ritz, want) || m.Source != SourceSketch || m.Products != 12 {
+	if !deep.DeepEqual(m.Ritz, want) || m.Source != SourceSketch || m.Products != 12 {
 		t.Errorf("%+v, want Ritz values %+v", m, want)
 	}
 }
