@@ -91,6 +91,7 @@ func (c Cycle) relabelled(s estimator.Scales) Cycle {
 func (c *Controller) Adopt(p Plan) {
 	s := &c.s
 	s.Spectrum, s.Scales, s.Earlier = p.spectrum, p.scales, s.Scales
+	s.Adopted = s.Step
 	s.Revision++
 	s.Sketched, s.Outgrown, s.Reach = false, false, 0
 	s.Cycle, s.Seed = p.cycle, 0

@@ -61,6 +61,11 @@ type state struct {
 	// Bursts is all that mini-batches tell.
 	Bursts bursts
 
+	// Noise is what parts of batches tell.
+	Noise noiseRecord
+
+	// Adopted is the step at which Spectrum was adopted.
+	Adopted int64
 	// Spectrum is the latest from products, Revision the number of the latest
 	// of any source, which is the window's if Sketched. Scales is what was last
 	// planned for, Earlier what before that.
@@ -154,6 +159,9 @@ func UnmarshalController(data []byte) (*Controller, error) {
 		return nil, fmt.Errorf("%w: %w", ErrState, err)
 	}
 	if err := in.State.Bursts.validate(in.Config.SketchDimension); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrState, err)
+	}
+	if err := in.State.Noise.validate(in.Config.SketchDimension); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrState, err)
 	}
 	w, err := estimator.RestoreWindow(in.Config.Window, in.Config.SketchDimension, in.Sketches, in.Rates)

@@ -1,8 +1,10 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -234,9 +236,27 @@ func (s *state) observation(rep *report, sketch []float32) (scheduler.Observatio
 		GradientDotPrevious: orNaN(st.GradientDotPrevious),
 		ParameterNorm:       orNaN(st.ParameterNorm),
 		Sketch:              sketch,
+		Parts:               partSketches(st.GetSketches()),
 		AppliedRate:         rate,
 		SameBatch:           !s.decl.mini || st.BatchId != nil && s.hasBatch && s.batch == *st.BatchId,
 	}, nil
+}
+
+// partSketches are those of the parts of the whole batch, in order, nil if there
+// are none. Their numbers were validated.
+func partSketches(sketches []*pb.Sketch) [][]float32 {
+	var parts []*pb.Sketch
+	for _, s := range sketches {
+		if s.GetKind() == pb.SketchKind_SKETCH_KIND_BATCH_PART && s.ParamGroup == nil {
+			parts = append(parts, s)
+		}
+	}
+	slices.SortFunc(parts, func(a, b *pb.Sketch) int { return cmp.Compare(a.GetPart(), b.GetPart()) })
+	var values [][]float32
+	for _, p := range parts {
+		values = append(values, p.GetValues())
+	}
+	return values
 }
 
 // appliedRate is the rate of the previous step, NaN for the advised one. After

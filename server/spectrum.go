@@ -36,6 +36,7 @@ func (s *Server) GetSpectrum(ctx context.Context, req *pb.GetSpectrumRequest) (*
 		return nil, err
 	}
 	spectrum, revision := r.controller.Spectrum()
+	noise, noisy := r.controller.Noise()
 	step := r.spectrumStep
 	scales := estimator.DetectScales(spectrum)
 	stability := r.controller.Stability(scales)
@@ -46,6 +47,9 @@ func (s *Server) GetSpectrum(ctx context.Context, req *pb.GetSpectrumRequest) (*
 	}
 	message := spectrumMessage(spectrum, scales, revision, step)
 	setStability(message, stability)
+	if scale := noise.Scale(); noisy && isFinite(scale) {
+		message.NoiseScale = proto.Float64(scale)
+	}
 	message.Density = density(spectrum, int(req.GetDensityPoints()))
 	return &pb.GetSpectrumResponse{Spectrum: message}, nil
 }
@@ -229,7 +233,9 @@ func spectrumMessage(s estimator.Spectrum, scales estimator.Scales, revision, st
 		Step:              stepOrAbsent(step),
 	}
 	for i, v := range s.Ritz {
-		m.RitzValues[i] = &pb.RitzValue{Value: v.Value, Weight: v.Weight, Bound: v.Bound, Probe: int32(v.Probe)}
+		m.RitzValues[i] = &pb.RitzValue{
+			Value: v.Value, Weight: v.Weight, Bound: v.Bound, Probe: int32(v.Probe), Age: v.Age, Noise: v.Noise,
+		}
 	}
 	if s.Source == estimator.SourceSketch {
 		return m

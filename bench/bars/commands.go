@@ -28,6 +28,7 @@ func commandBars() []bar {
 		figure("mini-batches, validation loss over the best tuned rate's", 1.02, "times", "./bench/minibatch"),
 		failures("race detector", "go", "test", "-race", "./..."),
 		failures("chunk decoder fuzzed for 10 s", "go", "test", "./server", "-run", "^$", "-fuzz", "^FuzzChunkDecoder$", "-fuzztime", "10s"),
+		failures("windows of arbitrary finite sketches fuzzed for 10 s", "go", "test", "./estimator", "-run", "^$", "-fuzz", "^FuzzWindow$", "-fuzztime", "10s", "-fuzzminimizetime", "1x"),
 		failures("scheduler state decoder fuzzed for 10 s", "go", "test", "./scheduler", "-run", "^$", "-fuzz", "^FuzzUnmarshalController$", "-fuzztime", "10s"),
 		failures("properties of cycles, scales and rates, 1,000 draws", "go", "test", "./scheduler", "./estimator",
 			"-run", "Cycle|Partial|Peak|Contraction|Equivarian|Certif", "-rapid.checks=1000", "-timeout", "20m"),

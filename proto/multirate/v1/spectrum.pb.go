@@ -115,7 +115,12 @@ type Spectrum struct {
 	// in float32 can't tell from zero. Absent for sketches.
 	NearZeroMass *Measure `protobuf:"bytes,13,opt,name=near_zero_mass,json=nearZeroMass,proto3" json:"near_zero_mass,omitempty"`
 	// Random start vectors behind it, at least 1. 0 for sketches.
-	Probes        int32 `protobuf:"varint,14,opt,name=probes,proto3" json:"probes,omitempty"`
+	Probes int32 `protobuf:"varint,14,opt,name=probes,proto3" json:"probes,omitempty"`
+	// Gradient noise scale in batches of the size in use: the variance of a
+	// batch's gradient over the squared norm of its mean, from the sketches of
+	// parts of the latest batches. Beyond 1 larger batches help; far below 1 they
+	// are wasted. Absent: no parts were sent, or no signal is seen.
+	NoiseScale    *float64 `protobuf:"fixed64,16,opt,name=noise_scale,json=noiseScale,proto3,oneof" json:"noise_scale,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -248,6 +253,13 @@ func (x *Spectrum) GetProbes() int32 {
 	return 0
 }
 
+func (x *Spectrum) GetNoiseScale() float64 {
+	if x != nil && x.NoiseScale != nil {
+		return *x.NoiseScale
+	}
+	return 0
+}
+
 // Measure is an estimated number.
 type Measure struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -315,7 +327,13 @@ type RitzValue struct {
 	// Bound on the distance to the nearest eigenvalue; an estimate for sketches.
 	Bound float64 `protobuf:"fixed64,3,opt,name=bound,proto3" json:"bound,omitempty"`
 	// Start vector that it belongs to, from 0.
-	Probe         int32 `protobuf:"varint,4,opt,name=probe,proto3" json:"probe,omitempty"`
+	Probe int32 `protobuf:"varint,4,opt,name=probe,proto3" json:"probe,omitempty"`
+	// Steps since it was seen: 0 for what the present window shows, more for what
+	// products showed before and the window does not. Its weight is then 0.
+	Age int64 `protobuf:"varint,8,opt,name=age,proto3" json:"age,omitempty"`
+	// Mean square of the gradient's noise along the Ritz vector, from the sketches
+	// of parts of the latest batches. 0: none were sent.
+	Noise         float64 `protobuf:"fixed64,9,opt,name=noise,proto3" json:"noise,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -374,6 +392,20 @@ func (x *RitzValue) GetBound() float64 {
 func (x *RitzValue) GetProbe() int32 {
 	if x != nil {
 		return x.Probe
+	}
+	return 0
+}
+
+func (x *RitzValue) GetAge() int64 {
+	if x != nil {
+		return x.Age
+	}
+	return 0
+}
+
+func (x *RitzValue) GetNoise() float64 {
+	if x != nil {
+		return x.Noise
 	}
 	return 0
 }
@@ -699,7 +731,7 @@ var File_multirate_v1_spectrum_proto protoreflect.FileDescriptor
 
 const file_multirate_v1_spectrum_proto_rawDesc = "" +
 	"\n" +
-	"\x1bmultirate/v1/spectrum.proto\x12\fmultirate.v1\"\x88\x05\n" +
+	"\x1bmultirate/v1/spectrum.proto\x12\fmultirate.v1\"\xbe\x05\n" +
 	"\bSpectrum\x124\n" +
 	"\x06source\x18\x01 \x01(\x0e2\x1c.multirate.v1.SpectrumSourceR\x06source\x128\n" +
 	"\vritz_values\x18\x02 \x03(\v2\x17.multirate.v1.RitzValueR\n" +
@@ -716,18 +748,23 @@ const file_multirate_v1_spectrum_proto_rawDesc = "" +
 	"\x14trace_standard_error\x18\v \x01(\x01H\x02R\x12traceStandardError\x88\x01\x01\x12:\n" +
 	"\rnegative_mass\x18\f \x01(\v2\x15.multirate.v1.MeasureR\fnegativeMass\x12;\n" +
 	"\x0enear_zero_mass\x18\r \x01(\v2\x15.multirate.v1.MeasureR\fnearZeroMass\x12\x16\n" +
-	"\x06probes\x18\x0e \x01(\x05R\x06probesB\a\n" +
+	"\x06probes\x18\x0e \x01(\x05R\x06probes\x12$\n" +
+	"\vnoise_scale\x18\x10 \x01(\x01H\x03R\n" +
+	"noiseScale\x88\x01\x01B\a\n" +
 	"\x05_stepB\b\n" +
 	"\x06_traceB\x17\n" +
-	"\x15_trace_standard_error\"F\n" +
+	"\x15_trace_standard_errorB\x0e\n" +
+	"\f_noise_scale\"F\n" +
 	"\aMeasure\x12\x14\n" +
 	"\x05value\x18\x01 \x01(\x01R\x05value\x12%\n" +
-	"\x0estandard_error\x18\x02 \x01(\x01R\rstandardError\"e\n" +
+	"\x0estandard_error\x18\x02 \x01(\x01R\rstandardError\"\x8d\x01\n" +
 	"\tRitzValue\x12\x14\n" +
 	"\x05value\x18\x01 \x01(\x01R\x05value\x12\x16\n" +
 	"\x06weight\x18\x02 \x01(\x01R\x06weight\x12\x14\n" +
 	"\x05bound\x18\x03 \x01(\x01R\x05bound\x12\x14\n" +
-	"\x05probe\x18\x04 \x01(\x05R\x05probe\"\xc7\x02\n" +
+	"\x05probe\x18\x04 \x01(\x05R\x05probe\x12\x10\n" +
+	"\x03age\x18\b \x01(\x03R\x03age\x12\x14\n" +
+	"\x05noise\x18\t \x01(\x01R\x05noise\"\xc7\x02\n" +
 	"\x05Scale\x12\x16\n" +
 	"\x06lowest\x18\x01 \x01(\x01R\x06lowest\x12\x18\n" +
 	"\ahighest\x18\x02 \x01(\x01R\ahighest\x12\x14\n" +

@@ -19,7 +19,7 @@ SPECTRUM_SOURCE_LANCZOS: SpectrumSource
 SPECTRUM_SOURCE_COEFFICIENTS: SpectrumSource
 
 class Spectrum(_message.Message):
-    __slots__ = ("source", "ritz_values", "scales", "residual", "stiffest_curvature", "products", "revision", "step", "trace", "density", "trace_standard_error", "negative_mass", "near_zero_mass", "probes")
+    __slots__ = ("source", "ritz_values", "scales", "residual", "stiffest_curvature", "products", "revision", "step", "trace", "density", "trace_standard_error", "negative_mass", "near_zero_mass", "probes", "noise_scale")
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     RITZ_VALUES_FIELD_NUMBER: _ClassVar[int]
     SCALES_FIELD_NUMBER: _ClassVar[int]
@@ -34,6 +34,7 @@ class Spectrum(_message.Message):
     NEGATIVE_MASS_FIELD_NUMBER: _ClassVar[int]
     NEAR_ZERO_MASS_FIELD_NUMBER: _ClassVar[int]
     PROBES_FIELD_NUMBER: _ClassVar[int]
+    NOISE_SCALE_FIELD_NUMBER: _ClassVar[int]
     source: SpectrumSource
     ritz_values: _containers.RepeatedCompositeFieldContainer[RitzValue]
     scales: _containers.RepeatedCompositeFieldContainer[Scale]
@@ -48,7 +49,8 @@ class Spectrum(_message.Message):
     negative_mass: Measure
     near_zero_mass: Measure
     probes: int
-    def __init__(self, source: _Optional[_Union[SpectrumSource, str]] = ..., ritz_values: _Optional[_Iterable[_Union[RitzValue, _Mapping]]] = ..., scales: _Optional[_Iterable[_Union[Scale, _Mapping]]] = ..., residual: _Optional[float] = ..., stiffest_curvature: _Optional[float] = ..., products: _Optional[int] = ..., revision: _Optional[int] = ..., step: _Optional[int] = ..., trace: _Optional[float] = ..., density: _Optional[_Iterable[_Union[DensityPoint, _Mapping]]] = ..., trace_standard_error: _Optional[float] = ..., negative_mass: _Optional[_Union[Measure, _Mapping]] = ..., near_zero_mass: _Optional[_Union[Measure, _Mapping]] = ..., probes: _Optional[int] = ...) -> None: ...
+    noise_scale: float
+    def __init__(self, source: _Optional[_Union[SpectrumSource, str]] = ..., ritz_values: _Optional[_Iterable[_Union[RitzValue, _Mapping]]] = ..., scales: _Optional[_Iterable[_Union[Scale, _Mapping]]] = ..., residual: _Optional[float] = ..., stiffest_curvature: _Optional[float] = ..., products: _Optional[int] = ..., revision: _Optional[int] = ..., step: _Optional[int] = ..., trace: _Optional[float] = ..., density: _Optional[_Iterable[_Union[DensityPoint, _Mapping]]] = ..., trace_standard_error: _Optional[float] = ..., negative_mass: _Optional[_Union[Measure, _Mapping]] = ..., near_zero_mass: _Optional[_Union[Measure, _Mapping]] = ..., probes: _Optional[int] = ..., noise_scale: _Optional[float] = ...) -> None: ...
 
 class Measure(_message.Message):
     __slots__ = ("value", "standard_error")
@@ -59,16 +61,20 @@ class Measure(_message.Message):
     def __init__(self, value: _Optional[float] = ..., standard_error: _Optional[float] = ...) -> None: ...
 
 class RitzValue(_message.Message):
-    __slots__ = ("value", "weight", "bound", "probe")
+    __slots__ = ("value", "weight", "bound", "probe", "age", "noise")
     VALUE_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
     BOUND_FIELD_NUMBER: _ClassVar[int]
     PROBE_FIELD_NUMBER: _ClassVar[int]
+    AGE_FIELD_NUMBER: _ClassVar[int]
+    NOISE_FIELD_NUMBER: _ClassVar[int]
     value: float
     weight: float
     bound: float
     probe: int
-    def __init__(self, value: _Optional[float] = ..., weight: _Optional[float] = ..., bound: _Optional[float] = ..., probe: _Optional[int] = ...) -> None: ...
+    age: int
+    noise: float
+    def __init__(self, value: _Optional[float] = ..., weight: _Optional[float] = ..., bound: _Optional[float] = ..., probe: _Optional[int] = ..., age: _Optional[int] = ..., noise: _Optional[float] = ...) -> None: ...
 
 class Scale(_message.Message):
     __slots__ = ("lowest", "highest", "count", "weight", "gap", "gap_confidence", "lowest_edge", "highest_edge", "stability")
