@@ -230,8 +230,8 @@ class Result:
         return statistics.median(a.losses[-1] - a.problem.least for a in self.attempts)
 
 
-def results(entry: Entry, client: Any, seeds: int) -> Iterator[Result]:
-    """Run every method on the held-out seeds."""
+def results(entry: Entry, client: Any, seeds: int, alone: bool) -> Iterator[Result]:
+    """Run every method, or multirate alone, on the held-out seeds."""
     held_out = range(FIRST_SEED, FIRST_SEED + seeds)
 
     def all_seeds(train: Callable[[int], Train]) -> list[Attempt]:
@@ -239,6 +239,8 @@ def results(entry: Entry, client: Any, seeds: int) -> Iterator[Result]:
 
     yield Result("multirate", "", all_seeds(lambda seed: multirate(client, seed, False)))
     yield Result("multirate, with the diagonal", "", all_seeds(lambda seed: multirate(client, seed, True)))
+    if alone:
+        return
     trial = entry.make(TUNING_SEED)
     for method, grid in peers(entry.rates).items():
         tuned = {setting: run(trial, entry.budget, train) for setting, train in grid.items()}
@@ -282,6 +284,7 @@ def parser(about: str | None, out: str) -> argparse.ArgumentParser:
     made.add_argument("--budget", type=int, help="gradients for each training")
     made.add_argument("--points", type=int, help="rates of each grid")
     made.add_argument("--seeds", type=int, default=3, help="held-out seeds, from 101")
+    made.add_argument("--alone", action="store_true", help="multirate alone, without the peers")
     made.add_argument("--out", type=Path, default=Path(f"multirate-out/{out}.png"))
     return made
 
@@ -295,7 +298,7 @@ def contest(entries: dict[str, Entry], options: argparse.Namespace) -> None:
             entry = entries[name]
             entry.budget = options.budget or entry.budget
             entry.rates = (*entry.rates[:2], options.points or entry.rates[2])
-            found = list(results(entry, client, options.seeds))
+            found = list(results(entry, client, options.seeds, options.alone))
             problem = entry.make(FIRST_SEED)
             report(problem, entry.budget, found)
             contests.append((problem, found))
