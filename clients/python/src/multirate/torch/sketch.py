@@ -1,4 +1,4 @@
-"""Sketch and norm of a model's gradient, on its device, in one pass."""
+"""Sketch and norm of a model's gradient, where it is."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from multirate import native
 from multirate.errors import DimensionError
 from multirate.sketch import Sketcher, signs
+from multirate.torch.fused import Fused
 
 __all__ = ["GradientSketcher", "Measured"]
 
@@ -84,7 +86,7 @@ class _Device:
 
 
 class _Host:
-    """Adds pieces up in NumPy, in one pass and one thread.
+    """Adds pieces up in NumPy, in one thread, where nothing is compiled.
 
     PyTorch would take several passes, each of which waits for all its threads.
     """
@@ -130,10 +132,11 @@ class _Host:
 class GradientSketcher:
     """Sketches ``s * grad`` of parameters, s a frozen diagonal, where they are.
 
-    The accumulator has a whole number of sketches side by side, element i of the
-    gradient goes into its place i modulo the length, and only at the end are the
-    sketches folded: a stretch of the gradient then needs one multiply-add, without
-    any index.
+    On a CPU the compiled sketch takes one pass and keeps nothing. Elsewhere, and
+    where there is no compiler, the accumulator has a whole number of sketches side
+    by side, element i of the gradient goes into its place i modulo the length, and
+    only at the end are the sketches folded: a stretch of the gradient then needs
+    one multiply-add with signs that are kept, without any index.
 
     Parameters
     ----------
@@ -146,10 +149,11 @@ class GradientSketcher:
     scales
         s, a tensor for each parameter. None: all ones.
     sign_cache
-        How the signs are kept: ``"int8"``, a byte for each parameter, or
-        ``"wide"``, as many bytes as the gradient has, which is quicker on a CPU.
-        None: wide on a CPU, int8 elsewhere. Beside them there are about 2 MiB,
-        and s where there is one.
+        How signs are kept where they are: ``"int8"``, a byte for each parameter,
+        or ``"wide"``, as many bytes as the gradient has, which is quicker on a
+        CPU. Given, it turns the compiled sketch off. None: not at all with that,
+        else wide on a CPU, int8 elsewhere. Beside them there are about 2 MiB, and s
+        where there is one.
     """
 
     def __init__(
@@ -167,22 +171,32 @@ class GradientSketcher:
             raise DimensionError(
                 f"{self.size} parameters from {offset} on, the run is of {sketcher.dimension}"
             )
+        if sign_cache not in (None, "int8", "wide"):
+            raise ValueError(f"sign_cache {sign_cache!r}: use 'int8' or 'wide'")
         self._device = self.parameters[0].device
         wide = any(p.dtype == torch.float64 for p in self.parameters)
         self._dtype = torch.float64 if wide else torch.float32
-        on_host = self._device.type == "cpu"
-        self._work = self._adder(on_host)
-        cache = sign_cache or ("wide" if on_host else "int8")
-        if cache not in ("int8", "wide"):
-            raise ValueError(f"sign_cache {sign_cache!r}: use 'int8' or 'wide'")
-        kept = self._dtype if cache == "wide" else torch.int8
-        self._signs = _signs_on(self._device, kept, offset, self.size, sketcher.seed)
         self._scales = None
         if scales is not None:
             self._scales = torch.cat([s.reshape(-1) for s in scales]).to(self._device, self._dtype)
-        # Everything that does not change from step to step is cut here, once.
+        sizes = [p.numel() for p in self.parameters]
+        library = native.library() if self._device.type == "cpu" and sign_cache is None else None
+        self._fused: Fused | None = None
+        if library is not None:
+            parts = None if self._scales is None else self._scales.split(sizes)
+            self._fused = Fused(library, sketcher, sizes, offset, parts, self._dtype)
+        else:
+            self._cut(sizes, offset, sign_cache)
+
+    def _cut(self, sizes: list[int], offset: int, sign_cache: str | None) -> None:
+        """Do all that does not change from step to step, once."""
+        on_host = self._device.type == "cpu"
+        self._work = self._adder(on_host)
+        cache = sign_cache or ("wide" if on_host else "int8")
+        kept = self._dtype if cache == "wide" else torch.int8
+        self._signs = _signs_on(self._device, kept, offset, self.size, self.sketcher.seed)
         self._pieces = []
-        for piece in _pieces([p.numel() for p in self.parameters], offset, self._work.block):
+        for piece in _pieces(sizes, offset, self._work.block):
             within = slice(piece.begin, piece.begin + piece.length)
             self._pieces.append(
                 (
@@ -201,10 +215,11 @@ class GradientSketcher:
     @property
     def cache_bytes(self) -> int:
         """Bytes beside the parameters that the sketcher keeps."""
-        kept = [*self._work.kept, self._signs] + ([] if self._scales is None else [self._scales])
+        kept = [] if self._scales is None else [self._scales]
+        if self._fused is None:
+            kept += [*self._work.kept, self._signs]
         return sum(t.numel() * t.element_size() for t in kept)
 
-    @torch.no_grad()
     def measure(
         self,
         loss: Tensor | float,
@@ -221,26 +236,56 @@ class GradientSketcher:
         its ``weight_decay``.
         """
         grads = [p.grad for p in self.parameters]
+        if any(g is not None and g.is_sparse for g in grads):
+            raise DimensionError("a sparse gradient: use sparse=False in the embedding")
+        total = self._decayed(grads, decay) if decay is not None else None
+        if self._fused is None:
+            return self._measure_pieces(loss, grads, total, parameter_norm, sketch)
+        numbers = self._fused.add(grads)
+        number = loss.item() if isinstance(loss, Tensor) else loss
+        return Measured(
+            float(number) if total is None else float(number) + total.item(),
+            float(numbers[0]),
+            self._parameter_norm().item() if parameter_norm else None,
+            numbers[1:],
+        )
+
+    @torch.no_grad()
+    def _decayed(self, grads: list[Tensor | None], decay: Sequence[float]) -> Tensor:
+        """Add the decay to the gradients, and return what it adds to the loss."""
         total = torch.zeros((), dtype=torch.float64, device=self._device)
-        if decay is not None:
-            for i, (p, c) in enumerate(zip(self.parameters, decay, strict=True)):
-                grad = grads[i]
-                if c and grad is not None:  # the optimizer leaves parameters without a gradient alone
-                    grads[i] = torch.add(grad, p, alpha=c)
-                    total += c / 2 * p.square().sum(dtype=torch.float64)
+        for i, (p, c) in enumerate(zip(self.parameters, decay, strict=True)):
+            grad = grads[i]
+            if c and grad is not None:  # the optimizer leaves parameters without a gradient alone
+                grads[i] = torch.add(grad, p, alpha=c)
+                total += c / 2 * p.square().sum(dtype=torch.float64)
+        return total
+
+    @torch.no_grad()
+    def _measure_pieces(
+        self,
+        loss: Tensor | float,
+        grads: list[Tensor | None],
+        total: Tensor | None,
+        parameter_norm: bool,
+        sketch: bool,
+    ) -> Measured:
         self._work.clear()
         for sources, place, sign, scale in self._pieces:
             x = self._gather(grads, sources)
             if x is not None:
                 self._work.add(x if scale is None else x * scale, sign if sketch else None, place)
         more = [self._parameter_norm()] if parameter_norm else []
-        on_device = isinstance(loss, Tensor) and loss.device == self._device
-        if on_device:
-            more.append(torch.as_tensor(loss).detach() + total)
+        extra = [] if total is None else [total]
+        if isinstance(loss, Tensor) and loss.device == self._device:
+            extra.append(loss.detach())
         d = self.sketcher.sketch_dimension
-        numbers = self._work.numbers(d, *more)
+        numbers = self._work.numbers(d, *more, *extra)
+        number = float(numbers[1 + d + len(more) :].sum())
+        if not (isinstance(loss, Tensor) and loss.device == self._device):
+            number += float(loss)
         return Measured(
-            float(numbers[-1]) if on_device else float(loss) + total.item(),
+            number,
             float(numbers[0]),
             float(numbers[1 + d]) if parameter_norm else None,
             numbers[1 : 1 + d],
@@ -254,8 +299,6 @@ class GradientSketcher:
                 if len(sources) == 1:
                     return None
                 g = self.parameters[i].new_zeros(()).expand(last - first)
-            elif g.is_sparse:
-                raise DimensionError("a sparse gradient: use sparse=False in the embedding")
             else:
                 g = g.reshape(-1)
                 if last - first != g.numel():
@@ -265,6 +308,7 @@ class GradientSketcher:
             parts.append(g)
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
+    @torch.no_grad()
     def _parameter_norm(self) -> Tensor:
         """Norm of x/s, the parameters in which the training is plain gradient descent."""
         total = torch.zeros((), dtype=self._dtype, device=self._device)
