@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -74,15 +74,14 @@ class _Device:
                 sign = self.buffer[: x.numel()].copy_(sign)
             self.sums[place : place + x.numel()].addcmul_(x, sign)
 
-    def numbers(self, d: int, *more: Tensor) -> NDArray[np.float64]:
-        """Return the squared norm, the sketch and more numbers, with one synchronisation."""
+    def numbers(self, d: int, *more: Tensor) -> Callable[[], NDArray[np.float64]]:
+        """Return what waits for the squared norm, the sketch and more numbers."""
         total = (
             torch.stack(self.squares).sum(dtype=torch.float64) if self.squares else self.sums.new_zeros(())
         )
         folded = self.sums.view(-1, d).sum(0, dtype=torch.float64)
         parts = [total.reshape(1), folded, *(m.reshape(1).to(folded) for m in more)]
-        numbers: NDArray[np.float64] = torch.cat([part.double() for part in parts]).cpu().numpy()
-        return numbers
+        return _fetch(torch.cat([part.double() for part in parts]))
 
 
 class _Host:
@@ -123,10 +122,27 @@ class _Host:
         if tail < values.size:
             self.sums[: values.size - tail] += values[tail:] * signs[tail:]
 
-    def numbers(self, d: int, *more: Tensor) -> NDArray[np.float64]:
-        """Return the squared norm, the sketch and more numbers."""
+    def numbers(self, d: int, *more: Tensor) -> Callable[[], NDArray[np.float64]]:
+        """Return what returns the squared norm, the sketch and more numbers."""
         folded = self.sums.reshape(-1, d).sum(0)
-        return np.concatenate([[self.square], folded, [m.item() for m in more]])
+        numbers = np.concatenate([[self.square], folded, [m.item() for m in more]])
+        return lambda: numbers
+
+
+def _fetch(numbers: Tensor) -> Callable[[], NDArray[np.float64]]:
+    """Begin to copy numbers to the host, and return what waits for them."""
+    if not numbers.is_cuda:
+        return lambda: numbers.cpu().numpy()
+    host = torch.empty(numbers.shape, dtype=numbers.dtype, pin_memory=True)
+    host.copy_(numbers, non_blocking=True)
+    copied = torch.cuda.Event()
+    copied.record(torch.cuda.current_stream(numbers.device))
+
+    def wait() -> NDArray[np.float64]:
+        copied.synchronize()
+        return host.numpy()
+
+    return wait
 
 
 class GradientSketcher:
@@ -235,6 +251,21 @@ class GradientSketcher:
         the loss grows by decay/2 |parameter|^2: what ``torch.optim.SGD`` makes of
         its ``weight_decay``.
         """
+        return self.measure_later(loss, parameter_norm=parameter_norm, sketch=sketch, decay=decay)()
+
+    def measure_later(
+        self,
+        loss: Tensor | float,
+        *,
+        parameter_norm: bool = False,
+        sketch: bool = True,
+        decay: Sequence[float] | None = None,
+    ) -> Callable[[], Measured]:
+        """Set the measuring going, and return what waits for its result, perhaps in another thread.
+
+        On a CPU all is done at once. On another device nothing waits for it; what
+        is read is what the gradient is now.
+        """
         grads = [p.grad for p in self.parameters]
         if any(g is not None and g.is_sparse for g in grads):
             raise DimensionError("a sparse gradient: use sparse=False in the embedding")
@@ -243,12 +274,13 @@ class GradientSketcher:
             return self._measure_pieces(loss, grads, total, parameter_norm, sketch)
         numbers = self._fused.add(grads)
         number = loss.item() if isinstance(loss, Tensor) else loss
-        return Measured(
+        measured = Measured(
             float(number) if total is None else float(number) + total.item(),
             float(numbers[0]),
             self._parameter_norm().item() if parameter_norm else None,
             numbers[1:],
         )
+        return lambda: measured
 
     @torch.no_grad()
     def _decayed(self, grads: list[Tensor | None], decay: Sequence[float]) -> Tensor:
@@ -269,7 +301,7 @@ class GradientSketcher:
         total: Tensor | None,
         parameter_norm: bool,
         sketch: bool,
-    ) -> Measured:
+    ) -> Callable[[], Measured]:
         self._work.clear()
         for sources, place, sign, scale in self._pieces:
             x = self._gather(grads, sources)
@@ -280,16 +312,19 @@ class GradientSketcher:
         if isinstance(loss, Tensor) and loss.device == self._device:
             extra.append(loss.detach())
         d = self.sketcher.sketch_dimension
-        numbers = self._work.numbers(d, *more, *extra)
-        number = float(numbers[1 + d + len(more) :].sum())
-        if not (isinstance(loss, Tensor) and loss.device == self._device):
-            number += float(loss)
-        return Measured(
-            number,
-            float(numbers[0]),
-            float(numbers[1 + d]) if parameter_norm else None,
-            numbers[1 : 1 + d],
-        )
+        elsewhere = 0.0 if isinstance(loss, Tensor) and loss.device == self._device else float(loss)
+        finish = self._work.numbers(d, *more, *extra)
+
+        def wait() -> Measured:
+            numbers = finish()
+            return Measured(
+                float(numbers[1 + d + len(more) :].sum()) + elsewhere,
+                float(numbers[0]),
+                float(numbers[1 + d]) if parameter_norm else None,
+                numbers[1 : 1 + d],
+            )
+
+        return wait
 
     def _gather(self, grads: list[Tensor | None], sources: list[tuple[int, int, int]]) -> Tensor | None:
         parts = []
