@@ -16,8 +16,8 @@ from multirate.sketch import Sketcher
 
 __all__ = ["Fused"]
 
-_SEGMENT = 1 << 20  # elements that one thread takes at a time, at least
-_SEGMENTS = 64  # at most, each with sums of its own
+_SEGMENT = 1 << 18  # elements that one thread takes at a time, at least
+_SEGMENTS = 128  # at most, each with sums of its own
 
 
 class Fused:
@@ -110,7 +110,9 @@ class Fused:
         helpers = [self._pool.submit(self._work, waiting) for _ in range(threads - 1)]
         self._work(waiting)
         for helper in helpers:
-            helper.result()
+            # One that is still to wake, on a busy machine, has nothing to do any more.
+            if not helper.cancel():
+                helper.result()
 
     def _work(self, waiting: deque[Any]) -> None:
         while True:
