@@ -31,6 +31,8 @@ type run struct {
 	watchers   map[*watcher]struct{}
 	// ledger keeps the run's history; nil in memory.
 	ledger *ledger
+	// queued belongs to [preparation] and its lock.
+	queued bool
 }
 
 // state is all of a run that a snapshot holds.

@@ -23,6 +23,8 @@ type Server struct {
 	runs    store.Store[*run]
 	memory  budget
 	tenants tenants
+	// preparation works ahead of runs' next steps.
+	preparation preparation
 
 	metrics *metrics
 	ready   atomic.Bool
@@ -42,6 +44,7 @@ func New(options Options) *Server {
 		tenants:  tenants{limits: options.Tenant},
 		stopping: make(chan struct{}),
 	}
+	s.preparation.work = s.prepare
 	s.metrics = newMetrics(s, options.Metrics)
 	return s
 }

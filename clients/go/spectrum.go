@@ -1,12 +1,17 @@
 package multirate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"iter"
+
+	"google.golang.org/grpc"
 
 	multiratev1 "multirate/proto/multirate/v1"
+	"multirate/proto/multirate/v1/wire"
 )
 
 // HessianVectorProduct writes H*v at fixed parameters to the whole of hv, which
@@ -19,9 +24,11 @@ type EstimateOptions struct {
 	// MaxProducts is the number of products at most, 1 to min(D, 1024). 0:
 	// min(D, 128). The service stops earlier once the scales have converged.
 	MaxProducts int
-	// Float32 sends float64 vectors as float32: half the bytes, but no scale
-	// flatter than about 1e-7 of the stiffest can be seen.
-	Float32 bool
+	// Format is that of probes and products on the wire, and of the basis in the
+	// service. 0: the trainer's own, float64 or float32. With FormatFloat32 no
+	// scale flatter than about 1e-7 of the stiffest can be seen. FormatBFloat16
+	// halves the bytes once more; no scale flatter than about 1e-2 can be seen.
+	Format VectorFormat
 	// ChunkElements is the number of elements a chunk at most, 1 to 1,048,576.
 	// 0: 262,144.
 	ChunkElements int
@@ -50,7 +57,7 @@ func estimateSpectrum[T Float](ctx context.Context, r *Run, hvp HessianVectorPro
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stream, err := r.client.service.EstimateSpectrum(ctx)
+	stream, err := r.client.service.EstimateSpectrum(ctx, grpc.ForceCodecV2(wire.Codec()))
 	if err != nil {
 		return nil, callError("EstimateSpectrum", err)
 	}
@@ -59,13 +66,15 @@ func estimateSpectrum[T Float](ctx context.Context, r *Run, hvp HessianVectorPro
 		return nil, err
 	}
 	for {
-		resp, err := stream.Recv()
-		if err != nil {
+		var resp wire.Incoming[*multiratev1.EstimateSpectrumResponse]
+		if err := stream.RecvMsg(&resp); err != nil {
 			return nil, callError("EstimateSpectrum", err)
 		}
-		switch m := resp.GetMessage().(type) {
+		switch m := resp.Message.GetMessage().(type) {
 		case *multiratev1.EstimateSpectrumResponse_Probe:
-			if err := e.receive(m.Probe); err != nil {
+			err := e.receive(m.Probe, resp.Data)
+			resp.Free()
+			if err != nil {
 				return nil, err
 			}
 		case *multiratev1.EstimateSpectrumResponse_Progress:
@@ -77,6 +86,13 @@ func estimateSpectrum[T Float](ctx context.Context, r *Run, hvp HessianVectorPro
 		}
 	}
 }
+
+// wireFormats are the formats by the bytes of an element, and wireWidths the
+// reverse.
+var (
+	wireFormats = map[int]VectorFormat{2: FormatBFloat16, 4: FormatFloat32, 8: FormatFloat64}
+	wireWidths  = map[VectorFormat]int{FormatBFloat16: 2, FormatFloat32: 4, FormatFloat64: 8}
+)
 
 // estimate is the trainer's end of one EstimateSpectrum stream.
 type estimate[T Float] struct {
@@ -96,26 +112,19 @@ func newEstimate[T Float](r *Run, stream multiratev1.LearningRateService_Estimat
 ) *estimate[T] {
 	n := r.sketcher.dimension
 	e := &estimate[T]{stream: stream, hvp: hvp, opts: opts, probe: make([]T, n), product: make([]T, n)}
-	e.chunks = chunking{elements: opts.ChunkElements, width: elementWidth[T]()}
+	e.chunks = chunking{elements: opts.ChunkElements, width: cmp.Or(wireWidths[opts.Format], elementWidth[T]())}
 	if e.chunks.elements == 0 {
 		e.chunks.elements = defaultChunkElements
-	}
-	if opts.Float32 {
-		e.chunks.width = 4
 	}
 	return e
 }
 
 func (e *estimate[T]) start(id string) *multiratev1.EstimateSpectrumRequest {
-	format := multiratev1.VectorFormat_VECTOR_FORMAT_FLOAT64
-	if e.chunks.width == 4 {
-		format = multiratev1.VectorFormat_VECTOR_FORMAT_FLOAT32
-	}
 	return &multiratev1.EstimateSpectrumRequest{Message: &multiratev1.EstimateSpectrumRequest_Start{
 		Start: &multiratev1.EstimateSpectrumStart{
 			RunId:         id,
 			MaxProducts:   int32(e.opts.MaxProducts),
-			Format:        format,
+			Format:        wireFormats[e.chunks.width],
 			ChunkElements: int32(e.opts.ChunkElements),
 			Seed:          e.opts.Seed,
 		},
@@ -123,8 +132,8 @@ func (e *estimate[T]) start(id string) *multiratev1.EstimateSpectrumRequest {
 }
 
 // receive takes one chunk of a probe and answers a whole probe by its product.
-func (e *estimate[T]) receive(chunk *multiratev1.VectorChunk) error {
-	n, err := decodeChunk(e.chunks, e.probe, e.filled, e.vector, chunk)
+func (e *estimate[T]) receive(chunk *multiratev1.VectorChunk, data [][]byte) error {
+	n, err := decodeChunk(e.chunks, e.probe, e.filled, e.vector, chunk, data)
 	if err != nil {
 		return fmt.Errorf("multirate: EstimateSpectrum: probe %d: %w", e.vector, err)
 	}
@@ -134,21 +143,32 @@ func (e *estimate[T]) receive(chunk *multiratev1.VectorChunk) error {
 	if err := e.hvp(e.probe, e.product); err != nil {
 		return fmt.Errorf("multirate: Hessian-vector product %d: %w", e.vector, err)
 	}
-	for chunk := range encodeChunks(e.chunks, e.vector, e.product) {
-		if err := e.send(&multiratev1.EstimateSpectrumRequest{
-			Message: &multiratev1.EstimateSpectrumRequest_Product{Product: chunk},
-		}); err != nil {
-			return err
-		}
+	if err := e.sendProduct(); err != nil {
+		return err
 	}
 	e.filled, e.vector = 0, e.vector+1
 	return nil
 }
 
+// sendProduct sends the product, encoding each chunk while the one before is sent.
+func (e *estimate[T]) sendProduct() error {
+	next, stop := iter.Pull(encodeChunks(e.chunks, e.vector, e.product))
+	defer stop()
+	for chunk, more := next(); more; {
+		sent, present := make(chan error, 1), chunk
+		go func() { sent <- e.send(present) }()
+		chunk, more = next()
+		if err := <-sent; err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // send sends req; where the service has ended the stream, it leaves it to the
 // next Recv to say why.
-func (e *estimate[T]) send(req *multiratev1.EstimateSpectrumRequest) error {
-	if err := e.stream.Send(req); err != nil && !errors.Is(err, io.EOF) {
+func (e *estimate[T]) send(req any) error {
+	if err := e.stream.SendMsg(req); err != nil && !errors.Is(err, io.EOF) {
 		return callError("EstimateSpectrum", err)
 	}
 	return nil

@@ -31,7 +31,9 @@ func TestEstimateSpectrumAnswersEveryProbe(t *testing.T) {
 	}{
 		{"float64", EstimateOptions{ChunkElements: 2}, 3 * third},
 		{"one chunk", EstimateOptions{ChunkElements: 100}, 3 * third},
-		{"float32", EstimateOptions{ChunkElements: 1, Float32: true}, float64(float32(3 * float64(float32(third))))},
+		{"float32", EstimateOptions{ChunkElements: 1, Format: FormatFloat32}, float64(float32(3 * float64(float32(third))))},
+		// 1/3 becomes 171/512, and three times that, 513/512, becomes 1.
+		{"bfloat16", EstimateOptions{ChunkElements: 2, Format: FormatBFloat16}, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			service := &fakeService{probes: [][]float64{{third, 0, 0}, {0, third, 0}, {0, 0, third}}}
@@ -108,7 +110,7 @@ func TestChunksCarryEveryBit(t *testing.T) {
 		c := chunking{elements: elements, width: 8}
 		got, filled := make([]float64, len(v)), 0
 		for chunk := range encodeChunks(c, 7, v) {
-			n, err := decodeChunk(c, got, filled, 7, chunk)
+			n, err := decodeChunk(c, got, filled, 7, chunk.Chunk, [][]byte{chunk.Data.ReadOnlyData()})
 			if err != nil {
 				t.Fatal(err)
 			}
