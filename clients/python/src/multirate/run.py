@@ -24,6 +24,20 @@ if TYPE_CHECKING:
 
 __all__ = ["Run", "RunConfig", "statistics"]
 
+# What a run and the checkpoint loaded into it must have alike. The fallback rate
+# is not among them: a resumed optimizer has the schedule's rate.
+_FIXED = (
+    "policy",
+    "update_rule",
+    "momentum",
+    "batch_kind",
+    "loss_lower_bound",
+    "max_loss_growth",
+    "horizon_steps",
+    "max_learning_rate",
+    "window",
+)
+
 _ASK_SECONDS = 10.0  # a service that takes longer than this counts as away
 
 
@@ -383,6 +397,9 @@ class Run:
         ------
         DimensionError
             The checkpoint is of another number of parameters.
+        MultirateError
+            It is of a run declared otherwise, with another horizon say: a run's
+            declaration is fixed for its life.
         SnapshotError, VersionError
             The service can't read its snapshot.
         """
@@ -391,7 +408,18 @@ class Run:
                 f"the checkpoint is of {state['dimension']} parameters, the model has {self.dimension}: "
                 "load it into the model that it was saved from"
             )
+        before = self.declared
         self.restore(state["snapshot"])
+        changed = [
+            f"{name} {getattr(before, name)} instead of {getattr(self.declared, name)}"
+            for name in _FIXED
+            if getattr(before, name) != getattr(self.declared, name)
+        ]
+        if changed:
+            raise MultirateError(
+                f"the checkpoint is of a run declared otherwise, here with {', '.join(changed)}: make the "
+                "scheduler with the options that it was saved with, or begin a new run without its state"
+            )
         self.step, self._applied, self.safe_rate = state["step"], state["applied"], state["safe_rate"]
         self._ahead, self._limit, self._largest = list(state["ahead"]), state["limit"], state["largest"]
 

@@ -360,7 +360,8 @@ class MultirateLR(LRScheduler):
         seed
             Of the start vector.
         progress
-            Called with the products so far and at most.
+            Called with the products so far and at most. True: a bar of tqdm, where
+            that is installed.
         """
         scales = self.optimizer.scales() if isinstance(self.optimizer, SGD) else None
         product = scaled(product, scales)
