@@ -80,11 +80,11 @@ func (c *Controller) recover(o Observation, d *Decision) {
 // moves the trust region and reports whether the loss rose against it.
 func (c *Controller) judge(o Observation, change float64) bool {
 	s := &c.s
-	if o.AppliedRate != s.Last.Rate || math.IsNaN(s.Last.Predicted) {
+	predicted := s.Last.predictedAt(o.AppliedRate)
+	if math.IsNaN(predicted) {
 		return false
 	}
-	predicted := s.Last.Predicted
-	length := s.Last.Rate * math.Sqrt(s.Last.NormSquared)
+	length := o.AppliedRate * math.Sqrt(s.Last.NormSquared)
 	switch {
 	case predicted < 0 && change > 0:
 		s.Radius = length / 2
@@ -105,12 +105,13 @@ func (c *Controller) judge(o Observation, change float64) bool {
 // leastMisprediction/e times its length will be leastMisprediction off.
 func (c *Controller) extendTrust(o Observation, change float64) {
 	s := &c.s
-	if o.AppliedRate != s.Last.Rate || !(s.Last.Predicted < 0) || !(change < 0) {
+	predicted := s.Last.predictedAt(o.AppliedRate)
+	if !(predicted < 0) || !(change < 0) {
 		return
 	}
-	wrong := math.Abs(change/s.Last.Predicted - 1)
+	wrong := math.Abs(change/predicted - 1)
 	growth := min(max(leastMisprediction/wrong, leastReachGrowth), mostReachGrowth)
-	s.Trusted = max(s.Trusted, growth*s.Last.Rate*math.Sqrt(s.Last.NormSquared))
+	s.Trusted = max(s.Trusted, growth*o.AppliedRate*math.Sqrt(s.Last.NormSquared))
 }
 
 // admit takes the head of the plan if the predicted loss allows it, and
@@ -214,6 +215,21 @@ func charge(m estimator.Model, stiffest float64) float64 {
 // given rate.
 func predictedChange(rate, normSquared float64, m estimator.Model, stiffest float64) float64 {
 	return (-rate + rate*rate*charge(m, stiffest)/2) * normSquared
+}
+
+// predictedAt is the loss change that the model of the step predicted for the rate
+// really applied: trainers that go on before the answer is there, or cap it, take
+// others than the advised one. NaN: there was no model.
+func (s step) predictedAt(rate float64) float64 {
+	if rate == s.Rate {
+		return s.Predicted
+	}
+	if s.Rate == 0 || s.NormSquared == 0 {
+		return math.NaN()
+	}
+	// predictedChange is -rate + rate^2 charge/2, in units of the squared norm.
+	half := (s.Predicted/s.NormSquared + s.Rate) / (s.Rate * s.Rate)
+	return (-rate + rate*rate*half) * s.NormSquared
 }
 
 // bound applies the guards that need no model.

@@ -103,11 +103,33 @@ func TestDisplacementsGrowWithPredictionsThatHold(t *testing.T) {
 			if got := c.s.Trusted; math.Abs(got-tt.want) > 1e-9 {
 				t.Errorf("trusted %v, want %v", got, tt.want)
 			}
-			before := c.s.Trusted
-			c.extendTrust(Observation{AppliedRate: 0.4}, tt.change)
-			if c.s.Trusted != before {
-				t.Error("a step at the trainer's own rate changed what is trusted")
-			}
 		})
+	}
+}
+
+// A trainer that caps a rate, or went on before it was there, took another step
+// than the one advised; the model that made the prediction has one for it, too.
+func TestAppliedRatesAreJudgedByTheirOwnPrediction(t *testing.T) {
+	const norm, curvature, advised = 6.0, 3.0, 0.5
+	predicted := func(rate float64) float64 { return (-rate + rate*rate*curvature/2) * norm * norm }
+	for _, applied := range []float64{0.5, 0.4, 1e-3} {
+		c := mustController(t, Config{})
+		c.s.Last = step{Rate: advised, NormSquared: norm * norm, Predicted: predicted(advised)}
+		o := Observation{AppliedRate: applied}
+		c.extendTrust(o, 0.99*predicted(applied))
+		if want := 10 * applied * norm; math.Abs(c.s.Trusted-want) > 1e-6*want {
+			t.Errorf("rate %v, a hundredth off: trusted %v, want %v", applied, c.s.Trusted, want)
+		}
+		if !c.judge(o, 1e-3) {
+			t.Errorf("rate %v: the loss rose against the prediction, and nothing came of it", applied)
+		}
+		if want := applied * norm / 2; math.Abs(c.s.Radius/want-1) > 0.5 {
+			t.Errorf("rate %v: radius %v after the rise, want %v or half of it", applied, c.s.Radius, want)
+		}
+	}
+	for _, none := range []step{{}, {Rate: 0.5}, {Rate: 0.5, NormSquared: 1, Predicted: math.NaN()}, {NormSquared: 1}} {
+		if got := none.predictedAt(0.25); !math.IsNaN(got) {
+			t.Errorf("%+v predicts %v, want nothing", none, got)
+		}
 	}
 }

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from multirate import Client, DimensionError, Sidecar, SnapshotError
+from multirate import Client, DimensionError, MultirateError, Sidecar, SnapshotError
 from multirate.torch import SGD, MultirateLR, curvature
 from problems import Training
 
@@ -154,3 +154,57 @@ def test_checkpoints_that_do_not_fit(client: Client) -> None:
     state["run"]["snapshot"][-1] ^= 1
     with pytest.raises(SnapshotError):
         training.scheduler.load_state_dict(state)
+
+
+def test_a_horizon_changed_on_the_way_is_refused(client: Client, binary: str) -> None:
+    training = begin(client, precondition=False, horizon_steps=100)
+    training.step()
+    checkpoint = save(training)
+    with Sidecar(binary) as fresh, fresh.connect() as other:
+        with pytest.raises(MultirateError, match="horizon_steps 200 instead of 100: make the scheduler with"):
+            resume(checkpoint, other, horizon_steps=200)
+        assert resume(checkpoint, other, horizon_steps=100).step() == training.step()
+
+
+def test_param_groups_added_later_need_a_new_scheduler(client: Client) -> None:
+    training = begin(client, precondition=False)
+    for _ in range(10):
+        training.step()
+    checkpoint = training.scheduler.state_dict()
+    extra = torch.nn.Parameter(torch.ones(5, dtype=torch.float64))
+    training.optimizer.add_param_group({"params": [extra]})
+    plain = training.loss
+    training.loss = lambda: plain() + extra.square().sum()  # type: ignore[method-assign]
+    with pytest.raises(DimensionError, match="make a new MultirateLR after add_param_group"):
+        training.step()
+    training.optimizer.zero_grad()
+    training.scheduler = MultirateLR(training.optimizer, client, loss_lower_bound=0)
+    with pytest.raises(DimensionError, match="of 123 parameters, the model has 128"):
+        training.scheduler.load_state_dict(checkpoint)
+    before = float(training.loss().detach())
+    for _ in range(60):
+        training.step()
+    assert float(training.loss().detach()) < before
+    assert len(training.scheduler.get_last_lr()) == 3
+
+
+@pytest.mark.parametrize("vectors", [False, True])
+def test_a_checkpoint_taken_in_mid_estimate(client: Client, binary: str, vectors: bool) -> None:
+    """An estimate under way is not in it: resumed, the run goes on as if there had been none."""
+    training = begin(client, precondition=False)
+    for _ in range(20):
+        training.step()
+    checkpoints: list[bytes] = []
+    params = list(training.model.parameters())
+    training.scheduler.estimate_spectrum(
+        curvature.exact(training.loss, params),
+        8,
+        vectors=vectors,
+        progress=lambda done, most: checkpoints.append(save(training)),
+    )
+    assert len(checkpoints) == 8
+    with Sidecar(binary) as fresh, fresh.connect() as other:
+        first = resume(checkpoints[0], other)
+        rates = [first.step() for _ in range(15)]
+        last = resume(checkpoints[6], other)
+        assert [last.step() for _ in range(15)] == rates

@@ -8,10 +8,21 @@ import numpy as np
 import pytest
 import torch
 
+import multirate.torch.fused as fused
 import multirate.torch.sketch as device
-from multirate import DimensionError, Sketcher, signs
+from multirate import DimensionError, Sketcher, native, signs
 from multirate.torch import GradientSketcher
 from vectors import SKETCHES, shard_gradient
+
+
+@pytest.fixture(params=["compiled", "NumPy"])
+def compiled(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "NumPy":
+        monkeypatch.setattr(native, "library", lambda: None)
+    elif native.compiler() is None:
+        pytest.skip("no C compiler")
+    else:
+        assert native.library() is not None
 
 
 @pytest.mark.parametrize("case", SKETCHES["words"], ids=lambda c: f"{c['seed']}-{c['k']}")
@@ -26,6 +37,7 @@ def test_signs_are_the_contracts(case: dict[str, Any]) -> None:
     assert "".join("+-"[int(s < 0)] for s in got) == case["signs"]
 
 
+@pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("case", SKETCHES["buckets"], ids=lambda c: str(c["sketch_dimension"]))
 def test_buckets_are_the_contracts(case: dict[str, Any]) -> None:
     sketcher = Sketcher(1 << 40, case["sketch_dimension"])
@@ -33,39 +45,48 @@ def test_buckets_are_the_contracts(case: dict[str, Any]) -> None:
         assert np.flatnonzero(sketcher(np.ones(1), index)).tolist() == [bucket]
 
 
+@pytest.mark.usefixtures("compiled")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
 @pytest.mark.parametrize(
     "case", SKETCHES["sketches"], ids=lambda c: f"{c['dimension']}-{c['sketch_dimension']}"
 )
-def test_sketches_are_the_contracts(case: dict[str, Any]) -> None:
+def test_sketches_are_the_contracts(case: dict[str, Any], dtype: Any) -> None:
     sketcher = Sketcher(case["dimension"], case["sketch_dimension"], int(case["seed"], 16))
-    total = sum(sketcher(shard_gradient(s), s["offset"]) for s in case["shards"])
+    total = sum(sketcher(shard_gradient(s).astype(dtype), s["offset"]) for s in case["shards"])
     np.testing.assert_array_equal(total, case["values"])
 
 
-@pytest.fixture(params=["host", "device", "device, small blocks"])
-def adder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Adds up as on a CPU, and, on the CPU, as on any other device."""
-    if request.param == "host":
+WAYS = ["compiled", "segments"]
+WAYS += [f"{where}, {cache}" for where in ("host", "device", "blocks") for cache in ("int8", "wide")]
+
+
+@pytest.fixture(params=WAYS)
+def sign_cache(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str | None:
+    """Adds up as on a CPU, and, on the CPU, as on any other device, and names the signs kept for it."""
+    where, _, cache = request.param.partition(", ")
+    if not cache:
+        if native.compiler() is None:
+            pytest.skip("no C compiler")
+        if where == "segments":
+            monkeypatch.setattr(fused, "_SEGMENT", 1000)
+            monkeypatch.setattr(fused, "_SEGMENTS", 1000)
+        return None
+    if where == "host":
         monkeypatch.setattr(device, "_STRETCH", device._ROWS)
-        return
-    if "small" in request.param:
+        return str(cache)
+    if where == "blocks":
         monkeypatch.setattr(device, "_BLOCK", 300)
     own = GradientSketcher._adder
     monkeypatch.setattr(GradientSketcher, "_adder", lambda sketcher, on_host: own(sketcher, False))
+    return str(cache)
 
 
-@pytest.fixture(params=["int8", "wide"])
-def sign_cache(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.mark.usefixtures("adder")
 @pytest.mark.parametrize(
     "case", SKETCHES["sketches"], ids=lambda c: f"{c['dimension']}-{c['sketch_dimension']}"
 )
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_sketches_of_parameters_are_the_contracts(
-    case: dict[str, Any], dtype: torch.dtype, sign_cache: str
+    case: dict[str, Any], dtype: torch.dtype, sign_cache: str | None
 ) -> None:
     sketcher = Sketcher(case["dimension"], case["sketch_dimension"], int(case["seed"], 16))
     total = np.zeros(case["sketch_dimension"])
@@ -95,9 +116,8 @@ def concatenated(tensors: list[torch.Tensor]) -> np.ndarray[Any, np.dtype[np.flo
     return torch.cat([t.detach().reshape(-1).double() for t in tensors]).numpy()
 
 
-@pytest.mark.usefixtures("adder")
 @pytest.mark.parametrize("scaled", [False, True])
-def test_pieces_of_a_model_add_up_to_the_whole_gradient(scaled: bool, sign_cache: str) -> None:
+def test_pieces_of_a_model_add_up_to_the_whole_gradient(scaled: bool, sign_cache: str | None) -> None:
     params = parameters()
     params[2].grad = None
     params[5].grad = params[5].grad.t() if params[5].grad is not None else None
@@ -127,8 +147,41 @@ def test_half_precision_gradients_are_summed_in_float32(dtype: torch.dtype) -> N
     np.testing.assert_allclose(measured.sketch, want, atol=500 * 2**-24 * np.abs(want).max())
 
 
+@pytest.mark.skipif(native.compiler() is None, reason="no C compiler")
+def test_the_number_of_threads_changes_no_bit() -> None:
+    parameter = torch.nn.Parameter(torch.zeros(3_000_000))
+    parameter.grad = torch.randn(3_000_000, generator=torch.Generator().manual_seed(1))
+    sketcher = GradientSketcher([parameter], Sketcher(3_000_000))
+    want = sketcher.measure(0.0)
+    for threads in (2, 3):
+        torch.set_num_threads(threads)
+        try:
+            got = sketcher.measure(0.0)
+        finally:
+            torch.set_num_threads(1)
+        assert got.norm_squared == want.norm_squared
+        np.testing.assert_array_equal(got.sketch, want.sketch)
+    assert parameter.grad is not None
+    # Each bucket is a sum of 12,000 numbers of size 1, at most 32 of them in float32.
+    exact = Sketcher(3_000_000)(parameter.grad.double().numpy())
+    np.testing.assert_allclose(want.sketch, exact, atol=12_000 * 32 * 2**-24)
+    assert want.norm_squared == pytest.approx(float((parameter.grad.double() ** 2).sum()), rel=1e-6)
+
+
+def test_nothing_is_kept_beside_the_compiled_sketch() -> None:
+    if native.library() is None:
+        pytest.skip("no C compiler")
+    parameter = torch.nn.Parameter(torch.zeros(1000))
+    assert GradientSketcher([parameter], Sketcher(1000)).cache_bytes == 0
+    scales = [torch.ones(1000)]
+    assert GradientSketcher([parameter], Sketcher(1000), scales=scales).cache_bytes == 4000
+
+
 @pytest.mark.parametrize(("cache", "bytes_each"), [("int8", 1), ("wide", 4), (None, 4)])
-def test_what_is_kept_beside_the_parameters(cache: str | None, bytes_each: int) -> None:
+def test_what_is_kept_beside_the_parameters(
+    cache: str | None, bytes_each: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(native, "library", lambda: None)
     parameter = torch.nn.Parameter(torch.zeros(3_000_000))
     sketcher = GradientSketcher([parameter], Sketcher(3_000_000), sign_cache=cache)
     assert 0 < sketcher.cache_bytes - bytes_each * 3_000_000 <= 2 << 20

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from hatchling.builders.wheel import WheelBuilder
 
+from multirate import native
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -21,10 +23,16 @@ def test_the_wheel_has_the_binary(binary: str, tmp_path: Path, monkeypatch: pyte
     site = tmp_path / "site"
     with zipfile.ZipFile(wheel) as archive:
         assert {"multirate/py.typed", "multirate/v1/run_pb2.py"} <= set(archive.namelist())
+        assert ("multirate/bin/sketch.so" in archive.namelist()) == (native.compiler() is not None)
         archive.extractall(site)
         mode = archive.getinfo("multirate/bin/multirate").external_attr >> 16
     assert mode & 0o111
     installed = site / "multirate" / "bin" / "multirate"
     installed.chmod(0o755)  # as pip does
-    code = "import multirate; assert multirate.find_binary().startswith('%s'); multirate.start().stop()"
-    subprocess.run([sys.executable, "-c", code % site], env={"PYTHONPATH": str(site)}, check=True)
+    code = f"""
+import multirate, multirate.native
+assert multirate.find_binary().startswith({str(site)!r})
+assert multirate.native.library() is not None or multirate.native.compiler() is None
+multirate.start().stop()
+"""
+    subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(site)}, check=True)

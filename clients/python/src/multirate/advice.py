@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from multirate.errors import MultirateError
 from multirate.v1 import learning_rate_service_pb2 as rpc
@@ -12,8 +11,7 @@ from multirate.v1 import learning_rate_service_pb2 as rpc
 __all__ = ["Advice"]
 
 
-@dataclass(frozen=True)
-class Advice:
+class Advice(NamedTuple):
     """The learning rate for one step and where it comes from.
 
     Attributes
@@ -77,22 +75,22 @@ class Advice:
 
 def advice_of(response: rpc.GetLearningRateResponse) -> Advice:
     """Translate an answer of the service."""
-    e = response.explanation
+    e, rates = response.explanation, response.rates
     return Advice(
-        step=response.step,
-        learning_rate=checked(response.rates[0].learning_rate if response.rates else math.nan),
-        reason=_REASONS.get(e.reason, "unknown"),
-        guard=_GUARDS.get(e.guard, "unknown"),
-        text=e.text,
-        scale=e.scale_index,
-        scales=e.scale_count,
-        cycle_position=e.cycle_position,
-        cycle_length=e.cycle_length,
-        predicted_change=e.predicted_loss_change if e.HasField("predicted_loss_change") else None,
-        stiffest_curvature=e.stiffest_curvature,
-        spectrum_revision=response.spectrum_revision,
-        estimate_wanted=response.estimate_wanted,
-        hold_batch_steps=response.hold_batch_steps,
+        response.step,
+        checked(rates[0].learning_rate if rates else math.nan),
+        _REASONS.get(e.reason, "unknown"),
+        _GUARDS.get(e.guard, "unknown"),
+        e.text,
+        e.scale_index,
+        e.scale_count,
+        e.cycle_position,
+        e.cycle_length,
+        e.predicted_loss_change if e.HasField("predicted_loss_change") else None,
+        e.stiffest_curvature,
+        response.spectrum_revision,
+        response.estimate_wanted,
+        response.hold_batch_steps,
     )
 
 

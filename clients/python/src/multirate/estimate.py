@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from multirate.crc32c import crc32c
 from multirate.errors import MOST_HOPS, MultirateError, NotFiniteError, from_rpc
+from multirate.progress import told
 from multirate.v1 import learning_rate_service_pb2 as rpc
 from multirate.v1 import spectrum_pb2, statistics_pb2
 
@@ -31,7 +32,7 @@ def run(
     dtype: Any = np.float64,
     seed: int = 0,
     probes: int = 0,
-    progress: Callable[[int, int], object] | None = None,
+    progress: Callable[[int, int], object] | bool | None = None,
 ) -> spectrum_pb2.Spectrum:
     """Let the service run Lanczos and return the run's new spectrum.
 
@@ -55,6 +56,7 @@ def run(
         and their standard errors.
     progress
         Called after each product with the number so far and the most there can be.
+        True: a bar of tqdm, where that is installed.
 
     Raises
     ------
@@ -63,6 +65,7 @@ def run(
     ServiceError
         Then, and when ``product`` raises, the run is as it was.
     """
+    progress = told(progress)
     width = np.dtype(dtype).newbyteorder("<")
     if width not in (np.dtype("<f4"), np.dtype("<f8")):
         raise ValueError(f"dtype {dtype}: use float32 or float64")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
+import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,20 @@ if TYPE_CHECKING:
     from multirate.client import Client
 
 __all__ = ["Run", "RunConfig", "statistics"]
+
+# What a run and the checkpoint loaded into it must have alike. The fallback rate
+# is not among them: a resumed optimizer has the schedule's rate.
+_FIXED = (
+    "policy",
+    "update_rule",
+    "momentum",
+    "batch_kind",
+    "loss_lower_bound",
+    "max_loss_growth",
+    "horizon_steps",
+    "max_learning_rate",
+    "window",
+)
 
 _ASK_SECONDS = 10.0  # a service that takes longer than this counts as away
 
@@ -148,27 +163,38 @@ def statistics(
             f"loss {loss}, squared gradient norm {norm_squared}: the training overflowed; "
             "skip this step (with a gradient scaler) or go back to a checkpoint"
         )
-    measured = statistics_pb2.Statistics(
-        loss=loss,
-        gradient_norm_squared=norm_squared,
-        parameter_norm=parameter_norm,
-        gradient_dot_previous=dot_previous,
-        batch_id=batch_id,
-    )
+    # Written as it goes over the wire: appending d floats to a message takes
+    # longer than all the rest of a step.
+    parts = [_NUMBER.pack(_GRADIENT_NORM_SQUARED, norm_squared)]
+    if loss is not None:
+        parts.append(_NUMBER.pack(_LOSS, loss))
     if sketch is not None:
-        # The packed field written at once: appending d floats takes longer than
-        # all the rest.
         data = np.asarray(sketch, "<f4").tobytes()
-        measured.sketches.add().MergeFromString(b"\x08\x01\x12" + _varint(len(data)) + data)
-    return measured
+        values = b"\x08\x01\x12" + _varint(len(data))  # kind: gradient; values
+        parts += (b"\x2a", _varint(len(values) + len(data)), values, data)
+    if parameter_norm is not None:
+        parts.append(_NUMBER.pack(_PARAMETER_NORM, parameter_norm))
+    if dot_previous is not None:
+        parts.append(_NUMBER.pack(_GRADIENT_DOT_PREVIOUS, dot_previous))
+    if batch_id is not None:
+        parts.append(b"\x30" + _varint(batch_id))
+    return statistics_pb2.Statistics.FromString(b"".join(parts))
+
+
+# Tags of the numbers of Statistics: field number and the wire type of a double.
+_NUMBER = struct.Struct("<Bd")
+_LOSS, _GRADIENT_NORM_SQUARED, _GRADIENT_DOT_PREVIOUS, _PARAMETER_NORM = 0x09, 0x11, 0x19, 0x21
 
 
 def _varint(n: int) -> bytes:
+    if not 0 <= n < 1 << 64:
+        raise ValueError(f"{n} is no 64-bit number without sign")
     out = bytearray()
     while n > 0x7F:
         out.append(n & 0x7F | 0x80)
         n >>= 7
-    return bytes([*out, n])
+    out.append(n)
+    return bytes(out)
 
 
 class Run:
@@ -203,7 +229,7 @@ class Run:
         self._adopt(declared)
 
     def _adopt(self, declared: run_pb2.Run) -> None:
-        self.declared = declared
+        self.declared, self._id = declared, declared.run_id
         self.sketcher = Sketcher(declared.dimension, declared.sketch.dimension, declared.sketch.seed)
         self.step: int = declared.latest_step + 1 if declared.HasField("latest_step") else 0
         self.safe_rate: float = declared.fallback_learning_rate
@@ -254,12 +280,9 @@ class Run:
         self, measured: statistics_pb2.Statistics, *, attempts: int = 5, timeout: float | None = None
     ) -> Advice:
         """Return the advice for statistics that the trainer took itself; see `rate`."""
-        request = rpc.GetLearningRateRequest(
-            run_id=self.declared.run_id,
-            step=self.step,
-            statistics=measured,
-            applied_learning_rates=() if self._applied is None else (self._applied,),
-        )
+        request = rpc.GetLearningRateRequest(run_id=self._id, step=self.step, statistics=measured)
+        if self._applied is not None:
+            request.applied_learning_rates.append(self._applied)
         self._unanswered = True
         response = self.client.call(
             "GetLearningRate", request, attempts=attempts, timeout=timeout or _ASK_SECONDS
@@ -316,6 +339,14 @@ class Run:
             raise MultirateError("applied() before any step: ask for a rate first")
         self._ahead, self._applied = [], rate
 
+    def go_to(self, step: int, applied: float) -> None:
+        """Go on with a later step, ``applied`` being the rate of the one before it.
+
+        For steps that the service is not told of: they teach it nothing.
+        """
+        self._ahead, self._applied, self._unanswered = [], checked(applied), False
+        self.step = step
+
     def snapshot(self) -> bytes:
         """Return the run's whole state in the service as opaque bytes."""
         response = self.client.call("SnapshotRun", rpc.SnapshotRunRequest(run_id=self.id))
@@ -366,6 +397,9 @@ class Run:
         ------
         DimensionError
             The checkpoint is of another number of parameters.
+        MultirateError
+            It is of a run declared otherwise, with another horizon say: a run's
+            declaration is fixed for its life.
         SnapshotError, VersionError
             The service can't read its snapshot.
         """
@@ -374,7 +408,18 @@ class Run:
                 f"the checkpoint is of {state['dimension']} parameters, the model has {self.dimension}: "
                 "load it into the model that it was saved from"
             )
+        before = self.declared
         self.restore(state["snapshot"])
+        changed = [
+            f"{name} {getattr(before, name)} instead of {getattr(self.declared, name)}"
+            for name in _FIXED
+            if getattr(before, name) != getattr(self.declared, name)
+        ]
+        if changed:
+            raise MultirateError(
+                f"the checkpoint is of a run declared otherwise, here with {', '.join(changed)}: make the "
+                "scheduler with the options that it was saved with, or begin a new run without its state"
+            )
         self.step, self._applied, self.safe_rate = state["step"], state["applied"], state["safe_rate"]
         self._ahead, self._limit, self._largest = list(state["ahead"]), state["limit"], state["largest"]
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from multirate import native
 from multirate.errors import DimensionError
 
 __all__ = ["DEFAULT_SKETCH_DIMENSION", "Sketcher", "signs"]
@@ -89,6 +90,17 @@ class Sketcher:
             raise DimensionError(
                 f"shard [{offset}, {offset + flat.size}) outside the gradient of {self.dimension} elements"
             )
+        compiled = native.library() if flat.dtype in (np.float32, np.float64) else None
+        if compiled is None:
+            return self._by_bucket(flat, offset)
+        add = compiled.sketch_float if flat.dtype == np.float32 else compiled.sketch_double
+        flat = np.ascontiguousarray(flat)
+        part = np.array([flat.ctypes.data, offset, flat.size], np.uint64)
+        at, sums = part.ctypes.data, np.zeros(1 + self.sketch_dimension)
+        add(at, None, at + 8, at + 16, 1, self.seed, self.sketch_dimension, sums.ctypes.data)
+        return sums[1:]
+
+    def _by_bucket(self, flat: NDArray[Any], offset: int) -> NDArray[np.float64]:
         d = self.sketch_dimension
         sums = np.zeros(d)
         for begin in range(0, flat.size, _CHUNK):

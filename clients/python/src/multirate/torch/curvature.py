@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from multirate.errors import NotFiniteError
+from multirate.progress import told
 from multirate.sketch import signs
 
 __all__ = [
@@ -165,12 +166,12 @@ def lanczos(
     products: int,
     *,
     seed: int = 0,
-    progress: Callable[[int, int], Any] | None = None,
+    progress: Callable[[int, int], Any] | bool | None = None,
 ) -> tuple[list[float], list[float]]:
     """Run the Lanczos process on the device and return alpha and beta.
 
-    It starts from a random vector of signs and keeps two vectors beside the
-    product. Nothing is reorthogonalised: the extreme Ritz values converge all the
+    It starts from a random vector of signs and keeps two vectors, the product
+    being the third. Nothing is reorthogonalised: the extreme Ritz values converge all the
     same, but converged ones reappear as copies that share one weight (Paige, J.
     Inst. Math. Appl. 18, 1976), so that the density stays right.
 
@@ -187,7 +188,8 @@ def lanczos(
     seed
         Of the start vector.
     progress
-        Called after each product with the number so far and ``products``.
+        Called after each product with the number so far and ``products``. True: a
+        bar of tqdm, where that is installed.
 
     Returns
     -------
@@ -199,18 +201,20 @@ def lanczos(
     NotFiniteError
         A product is not finite.
     """
-    products = min(products, size)
+    products, progress = min(products, size), told(progress)
     current = torch.from_numpy(signs(0, size, seed)).to(like).mul_(size**-0.5)
     previous: Tensor | None = None
     alphas: list[float] = []
     betas: list[float] = []
     largest = 0.0
     for k in range(products):
+        # Written where the vector before the last was: three vectors, the product
+        # included, and what the product needs.
         w = product(current)
         if previous is not None:
-            w = w.sub(previous, alpha=betas[-1])
+            w = torch.sub(w, previous, alpha=betas[-1], out=previous)
         alpha = float(torch.dot(w, current))
-        w = w.sub(current, alpha=alpha)
+        w = w.sub(current, alpha=alpha) if previous is None else w.sub_(current, alpha=alpha)
         beta = float(w.norm())
         if not (abs(alpha) < float("inf") and beta < float("inf")):
             raise NotFiniteError(f"Hessian-vector product {k} is not finite")

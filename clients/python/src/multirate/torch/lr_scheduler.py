@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from multirate.advice import Advice
+from multirate.background import BackgroundRun
 from multirate.client import Client
 from multirate.errors import DimensionError, MultirateError, UnsupportedOptimizerError
 from multirate.run import Run, RunConfig, statistics
@@ -22,7 +24,7 @@ from multirate.torch.curvature import Product, lanczos, scaled
 from multirate.torch.ranks import Ranks
 from multirate.torch.sgd import SGD
 from multirate.torch.sketch import GradientSketcher, Measured
-from multirate.v1 import spectrum_pb2
+from multirate.v1 import spectrum_pb2, statistics_pb2
 
 __all__ = ["MultirateLR"]
 
@@ -62,6 +64,11 @@ class MultirateLR(LRScheduler):
     sketch
         False: send the norms alone. For runs with a spectrum from products; others
         get safe rates.
+    asynchronous
+        Never wait for the service: take rates from earlier steps' evidence, where
+        that is safe, and 1/L, L the stiffest curvature known, where it is not (see
+        `multirate.background.BackgroundRun`). For full batches; costs up to two thirds
+        more steps.
     process_group
         Of data-parallel training; ``True`` for the default group. The first rank asks.
     shard
@@ -93,6 +100,7 @@ class MultirateLR(LRScheduler):
         scaler: torch.amp.GradScaler | None = None,
         upcoming: bool = False,
         sketch: bool = True,
+        asynchronous: bool = False,
         process_group: Any = None,
         shard: tuple[int, int] | None = None,
         sign_cache: str | None = None,
@@ -100,6 +108,8 @@ class MultirateLR(LRScheduler):
         **config: Any,
     ) -> None:
         _refuse_unsupported(optimizer, mini=batch == "mini")
+        if asynchronous:
+            _refuse_waiting(batch=batch, scaler=scaler, upcoming=upcoming, process_group=process_group)
         self.optimizer = optimizer
         self._scaler, self._sketch = scaler, sketch
         self._params = _trained(optimizer)
@@ -123,6 +133,7 @@ class MultirateLR(LRScheduler):
         if self._ranks is None or self._ranks.first:
             run = (client or default_client()).new_run(declaration, upcoming=upcoming and not self._ranks)
             self._steady = SteadyRun(run, snapshot_every)
+        self._background = BackgroundRun(self._steady) if asynchronous and self._steady else None
         self._sketcher = GradientSketcher(
             self._params,
             Sketcher(dimension, declaration.sketch_dimension, declaration.sketch_seed),
@@ -135,6 +146,7 @@ class MultirateLR(LRScheduler):
         # and whether there is advice that it should have been taken at.
         self._taken: list[float] = []
         self._advised = False
+        self._previous: float | None = None  # what was applied at the last step, for the background
         self._watch(optimizer)
         self.base_lrs = [float(g["lr"]) for g in optimizer.param_groups]
         self._last_lr: list[float | Tensor] = list(self.base_lrs)
@@ -163,7 +175,7 @@ class MultirateLR(LRScheduler):
 
         It stays while rates are taken that came ahead with it.
         """
-        return self._advice
+        return self._advice if self._background is None else self._background.advice
 
     @property
     def hold_batch_steps(self) -> int:
@@ -208,6 +220,9 @@ class MultirateLR(LRScheduler):
             if ahead is not None:
                 self._set(ahead)
                 return
+        if self._background is not None:
+            self._set(self._background.rate(self._measure_later(loss, batch_id), self._previous))
+            return
         if self._scaler is not None:
             _unscale(self._scaler, self.optimizer)
         measured = self._measure(loss)
@@ -219,6 +234,23 @@ class MultirateLR(LRScheduler):
             self._set(self._ask(measured, batch_id))
 
     def _measure(self, loss: Tensor | float) -> Measured:
+        self._check_parameters()
+        measured = self._sketcher.measure(
+            loss, parameter_norm=self.last_epoch == 0, sketch=self._sketch, decay=_decay(self.optimizer)
+        )
+        return measured if self._ranks is None else self._ranks.reduce(measured)
+
+    def _measure_later(
+        self, loss: Tensor | float, batch_id: int | None
+    ) -> Callable[[], statistics_pb2.Statistics]:
+        """Set the measuring going, and return what waits for its result."""
+        self._check_parameters()
+        result = self._sketcher.measure_later(
+            loss, parameter_norm=self.last_epoch == 0, sketch=self._sketch, decay=_decay(self.optimizer)
+        )
+        return lambda: self._statistics(result(), batch_id)
+
+    def _check_parameters(self) -> None:
         if len(self._params) != sum(
             p.requires_grad for g in self.optimizer.param_groups for p in g["params"]
         ):
@@ -226,22 +258,20 @@ class MultirateLR(LRScheduler):
                 "the optimizer's parameters have changed since the run began: make a new MultirateLR "
                 "after add_param_group"
             )
-        measured = self._sketcher.measure(
-            loss, parameter_norm=self.last_epoch == 0, sketch=self._sketch, decay=_decay(self.optimizer)
-        )
-        return measured if self._ranks is None else self._ranks.reduce(measured)
 
     def _ask(self, m: Measured, batch_id: int | None) -> float:
         assert self._steady is not None
-        sent = statistics(
+        self._advice = self._steady.advise(self._statistics(m, batch_id))
+        return self._advice.learning_rate
+
+    def _statistics(self, m: Measured, batch_id: int | None) -> statistics_pb2.Statistics:
+        return statistics(
             m.loss,
             m.norm_squared,
             m.sketch if self._sketch else None,
             parameter_norm=m.parameter_norm,
             batch_id=batch_id,
         )
-        self._advice = self._steady.advise(sent)
-        return self._advice.learning_rate
 
     def _declare_taken(self) -> None:
         """Tell the run where the optimizer did not do what was advised at the last step."""
@@ -253,7 +283,9 @@ class MultirateLR(LRScheduler):
             )
         if advised and self._steady is not None:
             rate = taken[0] if taken else 0.0  # the step was left out
-            if rate != self._last_lr[0]:
+            if self._background is not None:
+                self._previous = rate
+            elif rate != self._last_lr[0]:
                 self._steady.run.applied(rate)
 
     def _set(self, rate: float) -> None:
@@ -283,7 +315,7 @@ class MultirateLR(LRScheduler):
             "advised": self._advised,
         }
         if self._steady is not None:
-            run = self._steady.state()
+            run = (self._background or self._steady).state()
             # A tensor, which torch.load reads with weights_only.
             run["snapshot"] = torch.frombuffer(bytearray(run["snapshot"]), dtype=torch.uint8)
             state["run"] = run
@@ -298,7 +330,7 @@ class MultirateLR(LRScheduler):
         if self._steady is not None:
             run = dict(state_dict["run"])
             run["snapshot"] = run["snapshot"].cpu().numpy().tobytes()
-            self._steady.load_state(run)
+            (self._background or self._steady).load_state(run)
         rates = state_dict["last_lr"]
         self._set(rates[0])
         self.last_epoch, self._advised = state_dict["last_epoch"], state_dict["advised"]
@@ -328,7 +360,8 @@ class MultirateLR(LRScheduler):
         seed
             Of the start vector.
         progress
-            Called with the products so far and at most.
+            Called with the products so far and at most. True: a bar of tqdm, where
+            that is installed.
         """
         scales = self.optimizer.scales() if isinstance(self.optimizer, SGD) else None
         product = scaled(product, scales)
@@ -375,6 +408,18 @@ def _momentum(optimizer: Optimizer) -> dict[str, Any]:
     if not group.get("momentum"):
         return {}
     return {"update_rule": "nesterov" if group["nesterov"] else "momentum", "momentum": group["momentum"]}
+
+
+def _refuse_waiting(*, batch: str, scaler: Any, upcoming: bool, process_group: Any) -> None:
+    """Refuse what would wait all the same."""
+    if batch == "mini":
+        raise ValueError("asynchronous=True with mini-batches: bursts on one batch need the answer in time")
+    if scaler is not None:
+        raise ValueError("asynchronous=True with a GradScaler: the scaler waits for the device itself")
+    if upcoming:
+        raise ValueError("asynchronous=True with upcoming=True: upcoming rates need no waiting, choose one")
+    if process_group is not None:
+        raise ValueError("asynchronous=True with a process_group: the ranks wait for each other anyway")
 
 
 def _refuse_unsupported(optimizer: Optimizer, mini: bool) -> None:

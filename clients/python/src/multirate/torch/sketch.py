@@ -1,8 +1,8 @@
-"""Sketch and norm of a model's gradient, on its device, in one pass."""
+"""Sketch and norm of a model's gradient, where it is."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,8 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from multirate import native
 from multirate.errors import DimensionError
 from multirate.sketch import Sketcher, signs
+from multirate.torch.fused import Fused
 
 __all__ = ["GradientSketcher", "Measured"]
 
@@ -72,19 +74,18 @@ class _Device:
                 sign = self.buffer[: x.numel()].copy_(sign)
             self.sums[place : place + x.numel()].addcmul_(x, sign)
 
-    def numbers(self, d: int, *more: Tensor) -> NDArray[np.float64]:
-        """Return the squared norm, the sketch and more numbers, with one synchronisation."""
+    def numbers(self, d: int, *more: Tensor) -> Callable[[], NDArray[np.float64]]:
+        """Return what waits for the squared norm, the sketch and more numbers."""
         total = (
             torch.stack(self.squares).sum(dtype=torch.float64) if self.squares else self.sums.new_zeros(())
         )
         folded = self.sums.view(-1, d).sum(0, dtype=torch.float64)
         parts = [total.reshape(1), folded, *(m.reshape(1).to(folded) for m in more)]
-        numbers: NDArray[np.float64] = torch.cat([part.double() for part in parts]).cpu().numpy()
-        return numbers
+        return _fetch(torch.cat([part.double() for part in parts]))
 
 
 class _Host:
-    """Adds pieces up in NumPy, in one pass and one thread.
+    """Adds pieces up in NumPy, in one thread, where nothing is compiled.
 
     PyTorch would take several passes, each of which waits for all its threads.
     """
@@ -121,19 +122,37 @@ class _Host:
         if tail < values.size:
             self.sums[: values.size - tail] += values[tail:] * signs[tail:]
 
-    def numbers(self, d: int, *more: Tensor) -> NDArray[np.float64]:
-        """Return the squared norm, the sketch and more numbers."""
+    def numbers(self, d: int, *more: Tensor) -> Callable[[], NDArray[np.float64]]:
+        """Return what returns the squared norm, the sketch and more numbers."""
         folded = self.sums.reshape(-1, d).sum(0)
-        return np.concatenate([[self.square], folded, [m.item() for m in more]])
+        numbers = np.concatenate([[self.square], folded, [m.item() for m in more]])
+        return lambda: numbers
+
+
+def _fetch(numbers: Tensor) -> Callable[[], NDArray[np.float64]]:
+    """Begin to copy numbers to the host, and return what waits for them."""
+    if not numbers.is_cuda:
+        return lambda: numbers.cpu().numpy()
+    host = torch.empty(numbers.shape, dtype=numbers.dtype, pin_memory=True)
+    host.copy_(numbers, non_blocking=True)
+    copied = torch.cuda.Event()
+    copied.record(torch.cuda.current_stream(numbers.device))
+
+    def wait() -> NDArray[np.float64]:
+        copied.synchronize()
+        return host.numpy()
+
+    return wait
 
 
 class GradientSketcher:
     """Sketches ``s * grad`` of parameters, s a frozen diagonal, where they are.
 
-    The accumulator has a whole number of sketches side by side, element i of the
-    gradient goes into its place i modulo the length, and only at the end are the
-    sketches folded: a stretch of the gradient then needs one multiply-add, without
-    any index.
+    On a CPU the compiled sketch takes one pass and keeps nothing. Elsewhere, and
+    where there is no compiler, the accumulator has a whole number of sketches side
+    by side, element i of the gradient goes into its place i modulo the length, and
+    only at the end are the sketches folded: a stretch of the gradient then needs
+    one multiply-add with signs that are kept, without any index.
 
     Parameters
     ----------
@@ -146,10 +165,11 @@ class GradientSketcher:
     scales
         s, a tensor for each parameter. None: all ones.
     sign_cache
-        How the signs are kept: ``"int8"``, a byte for each parameter, or
-        ``"wide"``, as many bytes as the gradient has, which is quicker on a CPU.
-        None: wide on a CPU, int8 elsewhere. Beside them there are about 2 MiB,
-        and s where there is one.
+        How signs are kept where they are: ``"int8"``, a byte for each parameter,
+        or ``"wide"``, as many bytes as the gradient has, which is quicker on a
+        CPU. Given, it turns the compiled sketch off. None: not at all with that,
+        else wide on a CPU, int8 elsewhere. Beside them there are about 2 MiB, and s
+        where there is one.
     """
 
     def __init__(
@@ -167,22 +187,32 @@ class GradientSketcher:
             raise DimensionError(
                 f"{self.size} parameters from {offset} on, the run is of {sketcher.dimension}"
             )
+        if sign_cache not in (None, "int8", "wide"):
+            raise ValueError(f"sign_cache {sign_cache!r}: use 'int8' or 'wide'")
         self._device = self.parameters[0].device
         wide = any(p.dtype == torch.float64 for p in self.parameters)
         self._dtype = torch.float64 if wide else torch.float32
-        on_host = self._device.type == "cpu"
-        self._work = self._adder(on_host)
-        cache = sign_cache or ("wide" if on_host else "int8")
-        if cache not in ("int8", "wide"):
-            raise ValueError(f"sign_cache {sign_cache!r}: use 'int8' or 'wide'")
-        kept = self._dtype if cache == "wide" else torch.int8
-        self._signs = _signs_on(self._device, kept, offset, self.size, sketcher.seed)
         self._scales = None
         if scales is not None:
             self._scales = torch.cat([s.reshape(-1) for s in scales]).to(self._device, self._dtype)
-        # Everything that does not change from step to step is cut here, once.
+        sizes = [p.numel() for p in self.parameters]
+        library = native.library() if self._device.type == "cpu" and sign_cache is None else None
+        self._fused: Fused | None = None
+        if library is not None:
+            parts = None if self._scales is None else self._scales.split(sizes)
+            self._fused = Fused(library, sketcher, sizes, offset, parts, self._dtype)
+        else:
+            self._cut(sizes, offset, sign_cache)
+
+    def _cut(self, sizes: list[int], offset: int, sign_cache: str | None) -> None:
+        """Do all that does not change from step to step, once."""
+        on_host = self._device.type == "cpu"
+        self._work = self._adder(on_host)
+        cache = sign_cache or ("wide" if on_host else "int8")
+        kept = self._dtype if cache == "wide" else torch.int8
+        self._signs = _signs_on(self._device, kept, offset, self.size, self.sketcher.seed)
         self._pieces = []
-        for piece in _pieces([p.numel() for p in self.parameters], offset, self._work.block):
+        for piece in _pieces(sizes, offset, self._work.block):
             within = slice(piece.begin, piece.begin + piece.length)
             self._pieces.append(
                 (
@@ -201,10 +231,11 @@ class GradientSketcher:
     @property
     def cache_bytes(self) -> int:
         """Bytes beside the parameters that the sketcher keeps."""
-        kept = [*self._work.kept, self._signs] + ([] if self._scales is None else [self._scales])
+        kept = [] if self._scales is None else [self._scales]
+        if self._fused is None:
+            kept += [*self._work.kept, self._signs]
         return sum(t.numel() * t.element_size() for t in kept)
 
-    @torch.no_grad()
     def measure(
         self,
         loss: Tensor | float,
@@ -220,31 +251,80 @@ class GradientSketcher:
         the loss grows by decay/2 |parameter|^2: what ``torch.optim.SGD`` makes of
         its ``weight_decay``.
         """
+        return self.measure_later(loss, parameter_norm=parameter_norm, sketch=sketch, decay=decay)()
+
+    def measure_later(
+        self,
+        loss: Tensor | float,
+        *,
+        parameter_norm: bool = False,
+        sketch: bool = True,
+        decay: Sequence[float] | None = None,
+    ) -> Callable[[], Measured]:
+        """Set the measuring going, and return what waits for its result, perhaps in another thread.
+
+        On a CPU all is done at once. On another device nothing waits for it; what
+        is read is what the gradient is now.
+        """
         grads = [p.grad for p in self.parameters]
+        if any(g is not None and g.is_sparse for g in grads):
+            raise DimensionError("a sparse gradient: use sparse=False in the embedding")
+        total = self._decayed(grads, decay) if decay is not None else None
+        if self._fused is None:
+            return self._measure_pieces(loss, grads, total, parameter_norm, sketch)
+        numbers = self._fused.add(grads)
+        number = loss.item() if isinstance(loss, Tensor) else loss
+        measured = Measured(
+            float(number) if total is None else float(number) + total.item(),
+            float(numbers[0]),
+            self._parameter_norm().item() if parameter_norm else None,
+            numbers[1:],
+        )
+        return lambda: measured
+
+    @torch.no_grad()
+    def _decayed(self, grads: list[Tensor | None], decay: Sequence[float]) -> Tensor:
+        """Add the decay to the gradients, and return what it adds to the loss."""
         total = torch.zeros((), dtype=torch.float64, device=self._device)
-        if decay is not None:
-            for i, (p, c) in enumerate(zip(self.parameters, decay, strict=True)):
-                grad = grads[i]
-                if c and grad is not None:  # the optimizer leaves parameters without a gradient alone
-                    grads[i] = torch.add(grad, p, alpha=c)
-                    total += c / 2 * p.square().sum(dtype=torch.float64)
+        for i, (p, c) in enumerate(zip(self.parameters, decay, strict=True)):
+            grad = grads[i]
+            if c and grad is not None:  # the optimizer leaves parameters without a gradient alone
+                grads[i] = torch.add(grad, p, alpha=c)
+                total += c / 2 * p.square().sum(dtype=torch.float64)
+        return total
+
+    @torch.no_grad()
+    def _measure_pieces(
+        self,
+        loss: Tensor | float,
+        grads: list[Tensor | None],
+        total: Tensor | None,
+        parameter_norm: bool,
+        sketch: bool,
+    ) -> Callable[[], Measured]:
         self._work.clear()
         for sources, place, sign, scale in self._pieces:
             x = self._gather(grads, sources)
             if x is not None:
                 self._work.add(x if scale is None else x * scale, sign if sketch else None, place)
         more = [self._parameter_norm()] if parameter_norm else []
-        on_device = isinstance(loss, Tensor) and loss.device == self._device
-        if on_device:
-            more.append(torch.as_tensor(loss).detach() + total)
+        extra = [] if total is None else [total]
+        if isinstance(loss, Tensor) and loss.device == self._device:
+            extra.append(loss.detach())
         d = self.sketcher.sketch_dimension
-        numbers = self._work.numbers(d, *more)
-        return Measured(
-            float(numbers[-1]) if on_device else float(loss) + total.item(),
-            float(numbers[0]),
-            float(numbers[1 + d]) if parameter_norm else None,
-            numbers[1 : 1 + d],
-        )
+        elsewhere = 0.0 if isinstance(loss, Tensor) and loss.device == self._device else float(loss)
+        finish = self._work.numbers(d, *more, *extra)
+
+        def wait() -> Measured:
+            numbers = finish()
+            return Measured(
+                float(numbers[1 + d + len(more) :].sum()) + elsewhere,
+                float(numbers[0]),
+                float(numbers[1 + d]) if parameter_norm else None,
+                numbers[1 : 1 + d],
+            )
+
+        return wait
 
     def _gather(self, grads: list[Tensor | None], sources: list[tuple[int, int, int]]) -> Tensor | None:
         parts = []
@@ -254,8 +334,6 @@ class GradientSketcher:
                 if len(sources) == 1:
                     return None
                 g = self.parameters[i].new_zeros(()).expand(last - first)
-            elif g.is_sparse:
-                raise DimensionError("a sparse gradient: use sparse=False in the embedding")
             else:
                 g = g.reshape(-1)
                 if last - first != g.numel():
@@ -265,6 +343,7 @@ class GradientSketcher:
             parts.append(g)
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
+    @torch.no_grad()
     def _parameter_norm(self) -> Tensor:
         """Norm of x/s, the parameters in which the training is plain gradient descent."""
         total = torch.zeros((), dtype=self._dtype, device=self._device)
