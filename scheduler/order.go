@@ -67,7 +67,7 @@ func orderWithin(c Cycle, s estimator.Scales, noiseLimit float64) (ordered Cycle
 		Rho:   c.Rho,
 	}
 	for len(left) > 0 {
-		k := left.next(t.leastRoot())
+		k := left.next(t.leastRoot)
 		rate := left[k].rate
 		ordered.Rates = append(ordered.Rates, rate)
 		ordered.Scale = append(ordered.Scale, left[k].scale)
@@ -107,9 +107,10 @@ func newCandidates(c Cycle, s estimator.Scales) candidates {
 				f, times = at.own, at.count-1
 			}
 			for range times {
-				at.worth.multiply(1 / max(f, leastOwn))
+				at.worth.multiply(max(f, leastOwn))
 			}
 		}
+		at.worth = at.worth.reciprocal()
 	}
 	return left
 }

@@ -171,17 +171,27 @@ func (s extended) value() float64 {
 	return math.Inf(1)
 }
 
+// reciprocal is 1/s, s > 0.
+func (s extended) reciprocal() extended {
+	return extended{mantissa: 1 / s.mantissa, exponent: -s.exponent}
+}
+
 // transient is what has become, at points of the scales, of an error that was
 // there from the start (head) and of the worst that came in on the way (noise),
 // each 1 when it came in.
 type transient struct {
 	points, head, noise []float64
 	noiseLimit          float64
+	// leastRoot is the least root that the next rate may have for the head to
+	// stay at most 1 and the noise within its limit.
+	leastRoot float64
 }
 
 func newTransient(points []float64, noiseLimit float64) *transient {
 	ones := func() []float64 { return slices.Repeat([]float64{1}, len(points)) }
-	return &transient{points, ones(), ones(), noiseLimit}
+	t := &transient{points: points, head: ones(), noise: ones(), noiseLimit: noiseLimit}
+	t.multiply(0)
+	return t
 }
 
 const (
@@ -193,32 +203,27 @@ const (
 	leastHead = 1e-280
 )
 
-// leastRoot is the least root that the next rate may have for the head to stay
-// at most 1 and the noise within its limit: |1 - x/root| <= limit/level holds
-// at x <= 2 root as soon as level <= limit, and elsewhere where
+// multiply takes one more rate in and returns the largest noise. |1 - x/root| <=
+// limit/level holds at x <= 2 root as soon as level <= limit, and elsewhere where
 // root >= x level/(limit + level).
-func (t *transient) leastRoot() float64 {
-	least := 0.0
-	for i, x := range t.points {
-		if h := t.head[i]; h*(x-least) > (1+rounding)*least {
-			least = x * h / (1 + rounding + h)
-		}
-		if n := t.noise[i]; n*(x-least) > t.noiseLimit*least {
-			least = x * n / (t.noiseLimit + n)
-		}
-	}
-	return least
-}
-
-// multiply takes one more rate in and returns the largest noise.
 func (t *transient) multiply(rate float64) float64 {
-	worst := 1.0
+	worst, least, limit := 1.0, 0.0, t.noiseLimit
+	noise := t.noise[:len(t.points)]
+	head := t.head[:len(t.points)]
 	for i, x := range t.points {
 		f := math.Abs(factor(rate, x))
-		t.head[i] = max(t.head[i]*f, leastHead)
-		t.noise[i] = max(t.noise[i]*f, 1)
-		worst = max(worst, t.noise[i])
+		h := max(head[i]*f, leastHead)
+		n := max(noise[i]*f, 1)
+		head[i], noise[i] = h, n
+		if h*(x-least) > (1+rounding)*least {
+			least = x * h / (1 + rounding + h)
+		}
+		if n*(x-least) > limit*least {
+			least = x * n / (limit + n)
+		}
+		worst = max(worst, n)
 	}
+	t.leastRoot = least
 	return worst
 }
 
