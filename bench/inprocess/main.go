@@ -34,6 +34,9 @@ type options struct {
 	save      string
 	policy    scheduler.Policy
 	trace     bool
+	window    int
+	dimension int
+	budget    int
 }
 
 func main() {
@@ -59,9 +62,15 @@ func run(args []string, out io.Writer) error {
 		if !o.families.MatchString(family.Name) {
 			continue
 		}
+		if o.budget > 0 {
+			family.Budget = o.budget
+		}
 		seeds := o.seeds
 		if !family.Seeded {
 			seeds = min(seeds, 2) // the sketch's seed alone differs
+		}
+		if family.Name == "random" {
+			seeds *= 8 // each is a family of its own
 		}
 		for seed := o.first; seed < o.first+uint64(seeds); seed++ {
 			jobs = append(jobs, job{family, seed, false})
@@ -90,6 +99,9 @@ func parse(args []string) (options, error) {
 	f.IntVar(&o.parallel, "parallel", runtime.NumCPU(), "measurements at a time")
 	f.StringVar(&o.reference, "reference", "", "`file` that -save wrote, to compare with")
 	f.StringVar(&o.save, "save", "", "`file` to save the counts in")
+	f.IntVar(&o.window, "window", 0, "`pairs` kept; 0 for the default")
+	f.IntVar(&o.dimension, "dimension", 0, "`length` of sketches; 0 for the default")
+	f.IntVar(&o.budget, "budget", 0, "`gradients` at most; 0 for the family's own")
 	f.BoolVar(&o.trace, "trace", false, "print each step")
 	if err := f.Parse(args); err != nil {
 		return o, err

@@ -30,11 +30,11 @@ func (o options) train(ctx context.Context, j job) result {
 	if err != nil {
 		panic(err)
 	}
-	sketcher, err := multirate.NewSketcher(int64(p.Dim()), 0, j.seed)
+	sketcher, err := multirate.NewSketcher(int64(p.Dim()), o.dimension, j.seed)
 	if err != nil {
 		panic(err)
 	}
-	c, err := scheduler.NewController(scheduler.Config{Policy: o.policy, HasLossBound: true, LossLowerBound: p.LowerBound()})
+	c, err := scheduler.NewController(scheduler.Config{Policy: o.policy, Window: o.window, SketchDimension: o.dimension, HasLossBound: true, LossLowerBound: p.LowerBound()})
 	if err != nil {
 		panic(err)
 	}

@@ -20,7 +20,8 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 type chunking struct {
 	// elements a chunk at most.
 	elements int
-	// width of an element on the wire, 4 or 8 bytes.
+	// width of an element on the wire: 8 bytes of float64, 4 of float32 or 2 of
+	// bfloat16.
 	width int
 }
 
@@ -50,16 +51,27 @@ func encodeChunks[T Float](c chunking, vector int32, v []T) iter.Seq[*multiratev
 
 func encodeElements[T Float](width int, part []T) []byte {
 	data := make([]byte, width*len(part))
-	if width == 4 {
-		for i, x := range part {
-			binary.LittleEndian.PutUint32(data[4*i:], math.Float32bits(float32(x)))
-		}
-		return data
-	}
 	for i, x := range part {
-		binary.LittleEndian.PutUint64(data[8*i:], math.Float64bits(float64(x)))
+		switch width {
+		case 2:
+			binary.LittleEndian.PutUint16(data[2*i:], roundBFloat16(float32(x)))
+		case 4:
+			binary.LittleEndian.PutUint32(data[4*i:], math.Float32bits(float32(x)))
+		default:
+			binary.LittleEndian.PutUint64(data[8*i:], math.Float64bits(float64(x)))
+		}
 	}
 	return data
+}
+
+// roundBFloat16 is the upper half of the float32 with 8 significant bits next to
+// x, ties to even. NaN stays one.
+func roundBFloat16(x float32) uint16 {
+	bits := math.Float32bits(x)
+	if math.IsNaN(float64(x)) {
+		return uint16(bits>>16) | 1<<6
+	}
+	return uint16((bits + 0x7fff + bits>>16&1) >> 16)
 }
 
 // decodeChunk writes the chunk's elements to v[filled:] and returns how many
@@ -81,9 +93,12 @@ func decodeChunk[T Float](c chunking, v []T, filled int, vector int32, chunk *mu
 		return 0, fmt.Errorf("chunk at element %d is damaged: its checksum differs", filled)
 	}
 	for i := range n {
-		if c.width == 4 {
+		switch c.width {
+		case 2:
+			v[filled+i] = T(math.Float32frombits(uint32(binary.LittleEndian.Uint16(data[2*i:])) << 16))
+		case 4:
 			v[filled+i] = T(math.Float32frombits(binary.LittleEndian.Uint32(data[4*i:])))
-		} else {
+		default:
 			v[filled+i] = T(math.Float64frombits(binary.LittleEndian.Uint64(data[8*i:])))
 		}
 	}
