@@ -50,6 +50,11 @@ type state struct {
 	// served in full and did not raise the loss.
 	Reach             float64
 	Shortened, Proven bool
+	// Doubt is the factor by which the policy constant exceeds the spectrum's rate,
+	// Seen the largest curvature along a step since the spectrum came, Unseen the
+	// number of steps that it was less than the spectrum says.
+	Doubt, Seen float64
+	Unseen      int
 	// Seed > 0 is the rate of a spectrum without a cycle, to be served next by the
 	// scalar road; Seeded: it was the last one served.
 	Seed   float64
@@ -181,6 +186,8 @@ func (s *state) validate() error {
 		return errors.New("latest step is out of range")
 	case s.Position < 0 || s.Position > 0 && s.Position >= len(s.Cycle.Rates):
 		return errors.New("cycle position out of range")
+	case !(s.Doubt >= 0) || math.IsInf(s.Doubt, 0) || !(s.Seen >= 0) || s.Unseen < 0:
+		return errors.New("doubt of the spectrum is out of range")
 	case !(s.Reach >= 0) || !(s.Seed >= 0) || math.IsInf(s.Seed, 0):
 		return errors.New("negative or undefined reach or rate")
 	case len(s.Cycle.Rates) > 0 && len(s.Scales.Groups) == 0:
