@@ -6,9 +6,11 @@ import (
 	"math"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/mem"
 
 	"multirate/estimator"
 	pb "multirate/proto/multirate/v1"
+	"multirate/proto/multirate/v1/wire"
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -77,6 +79,30 @@ func (e *chunkEncoder) next() *pb.VectorChunk {
 	return c
 }
 
+// outgoing is next as gRPC sends it without copying; its buffer is used again
+// once it is sent.
+func (e *chunkEncoder) outgoing() *wire.Outgoing {
+	if e.offset == len(e.elements) {
+		return nil
+	}
+	part := e.elements[e.offset:min(e.offset+e.size, len(e.elements))]
+	data := wire.Buffers.Get(len(part) * elementBytes(e.format))
+	*data = appendElements((*data)[:0], part, e.format)
+	out := &wire.Outgoing{
+		Chunk: &pb.VectorChunk{
+			Vector: e.vector,
+			Index:  e.index,
+			Offset: int64(e.offset),
+			Total:  int64(len(e.elements)),
+			Crc32C: crc32.Checksum(*data, castagnoli),
+		},
+		Data: mem.NewBuffer(data, &wire.Buffers),
+	}
+	e.index++
+	e.offset += len(part)
+	return out
+}
+
 // chunkDecoder puts one vector together again. It takes chunks in order and
 // checks every claim they make.
 type chunkDecoder struct {
@@ -94,22 +120,35 @@ func (d *chunkDecoder) done() bool { return d.offset == len(d.elements) }
 
 // take takes the next chunk. An error is a status; the decoder is then of no
 // further use. It must not be called when done.
-func (d *chunkDecoder) take(c *pb.VectorChunk) error {
+func (d *chunkDecoder) take(c *pb.VectorChunk) error { return d.takePieces(c, [][]byte{c.GetData()}) }
+
+// takePieces is take for a chunk whose data is in pieces.
+func (d *chunkDecoder) takePieces(c *pb.VectorChunk, data [][]byte) error {
 	if err := d.expect(c); err != nil {
 		return err
 	}
-	data, width := c.GetData(), elementBytes(d.format)
-	if n := len(data) / width; len(data) == 0 || len(data)%width != 0 || n > d.size || n > len(d.elements)-d.offset {
+	length, width, sum := 0, elementBytes(d.format), uint32(0)
+	for _, piece := range data {
+		length += len(piece)
+		sum = crc32.Update(sum, castagnoli, piece)
+	}
+	if n := length / width; length == 0 || length%width != 0 || n > d.size || n > len(d.elements)-d.offset {
 		return refuseField(codes.InvalidArgument, ReasonChunkSize, "product.data",
 			"has %d bytes, must be 1 to %d elements of %d bytes each: send each product in chunks of at most chunk_elements",
-			len(data), min(d.size, len(d.elements)-d.offset), width)
+			length, min(d.size, len(d.elements)-d.offset), width)
 	}
-	if sum := crc32.Checksum(data, castagnoli); sum != c.GetCrc32C() {
+	if sum != c.GetCrc32C() {
 		return refuseField(codes.DataLoss, ReasonChunkChecksum, "product.crc32c",
 			"is %#08x, but the data of vector %d, chunk %d has the CRC-32C %#08x: it was damaged on the way or summed with "+
 				"another polynomial; run the estimate again", c.GetCrc32C(), d.vector, d.index, sum)
 	}
-	return d.decode(data)
+	for piece := range wire.WholeElements(data, width) {
+		if err := d.decode(piece); err != nil {
+			return err
+		}
+	}
+	d.index++
+	return nil
 }
 
 // expect checks the chunk's place.
@@ -156,7 +195,6 @@ func (d *chunkDecoder) decode(data []byte) error {
 	if sum != 0 {
 		return d.notFinite(into)
 	}
-	d.index++
 	d.offset += len(into)
 	return nil
 }

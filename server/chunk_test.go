@@ -53,6 +53,38 @@ func TestChunksRoundTrip(t *testing.T) {
 	})
 }
 
+// TestChunksInPiecesRoundTrip: as TestChunksRoundTrip, for the buffers that gRPC
+// sends and receives, cut anywhere.
+func TestChunksInPiecesRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		format := rapid.SampledFrom([]pb.VectorFormat{float32Format, float64Format}).Draw(t, "format")
+		v := rapid.SliceOfN(rapid.Float64Range(-1e30, 1e30), 1, 50).Draw(t, "vector")
+		size := rapid.IntRange(1, 60).Draw(t, "size")
+		e := chunkEncoder{vector: 3, elements: v, format: format, size: size}
+		d := chunkDecoder{vector: 3, elements: make([]float64, len(v)), format: format, size: size}
+		for c := e.outgoing(); c != nil; c = e.outgoing() {
+			var pieces [][]byte
+			for rest := c.Data.ReadOnlyData(); len(rest) > 0; {
+				n := rapid.IntRange(1, len(rest)).Draw(t, "piece")
+				pieces, rest = append(pieces, rest[:n]), rest[n:]
+			}
+			if err := d.takePieces(c.Chunk, pieces); err != nil {
+				t.Fatal(err)
+			}
+			c.Data.Free()
+		}
+		want := slices.Clone(v)
+		if format == float32Format {
+			for i, x := range v {
+				want[i] = float64(float32(x))
+			}
+		}
+		if !d.done() || !slices.Equal(d.elements, want) {
+			t.Fatalf("%v became %v", want, d.elements)
+		}
+	})
+}
+
 // secondChunk is the good second chunk of three of the vector 0, 1, 2, 3, 4 in
 // float32, two elements each, and a decoder that has taken the first.
 func secondChunk(t *testing.T) (*chunkDecoder, *pb.VectorChunk) {

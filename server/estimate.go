@@ -12,6 +12,7 @@ import (
 
 	"multirate/estimator"
 	pb "multirate/proto/multirate/v1"
+	"multirate/proto/multirate/v1/wire"
 )
 
 const (
@@ -29,18 +30,22 @@ const (
 
 type (
 	estimateStream = grpc.BidiStreamingServer[pb.EstimateSpectrumRequest, pb.EstimateSpectrumResponse]
-	estimateInbox  = inbox[*pb.EstimateSpectrumRequest]
+	estimateInbox  = inbox[*incoming]
+	incoming       = wire.Incoming[*pb.EstimateSpectrumRequest]
 )
 
 // EstimateSpectrum implements the RPC of that name.
 func (s *Server) EstimateSpectrum(stream estimateStream) error {
 	ctx := stream.Context()
-	in := receive(ctx, stream.Recv)
+	in := receive(ctx, func() (*incoming, error) {
+		var m incoming
+		return &m, stream.RecvMsg(&m)
+	})
 	first, err := in.next()
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
-	start := first.GetStart()
+	start := first.Message.GetStart()
 	if start == nil {
 		var v violations
 		v.add(ReasonStartExpected, "start", "is missing: the first message of the stream must be start")
@@ -56,7 +61,13 @@ func (s *Server) EstimateSpectrum(stream estimateStream) error {
 	}
 	defer e.close()
 	in.life, in.id = e.life, r.id
-	spectrum, err := e.estimate(in, stream)
+	link := &link{in: in, stream: stream}
+	way, err := s.wayFor(link, e, start)
+	if err != nil {
+		return err
+	}
+	defer way.close()
+	spectrum, err := e.estimate(link, way)
 	if err != nil {
 		s.log.Info("estimate ended", "run", r.id, "error", err)
 		return err
@@ -66,7 +77,7 @@ func (s *Server) EstimateSpectrum(stream estimateStream) error {
 		return err
 	}
 	s.log.Info("estimate done", "run", r.id, "products", spectrum.Products, "scales", len(message.Scales))
-	return e.send(in, stream, &pb.EstimateSpectrumResponse{
+	return link.send(&pb.EstimateSpectrumResponse{
 		Message: &pb.EstimateSpectrumResponse_Spectrum{Spectrum: message},
 	})
 }
@@ -202,31 +213,31 @@ func (e *estimate) waysOut(bytes int64) string {
 	return fmt.Sprintf("ask for at most %d products with max_products, or %s", fit, coefficients)
 }
 
-// estimate drives Lanczos over the stream.
-func (e *estimate) estimate(in *estimateInbox, stream estimateStream) (estimator.Spectrum, error) {
+// estimate drives Lanczos; its vectors go their way.
+func (e *estimate) estimate(link *link, way vectors) (estimator.Spectrum, error) {
 	lanczos, err := e.lanczos(e.products).Start()
 	if err != nil {
 		return estimator.Spectrum{}, coreError(err)
 	}
 	product, look := make([]float64, e.dimension), 1
 	for converged := false; !lanczos.Done() && !converged; {
-		if err := e.ask(in, stream, int32(lanczos.Steps()), lanczos.Probe()); err != nil {
+		if err := way.ask(int32(lanczos.Steps()), lanczos.Probe()); err != nil {
 			return estimator.Spectrum{}, err
 		}
-		if err := e.read(in, int32(lanczos.Steps()), product); err != nil {
+		if err := way.answer(int32(lanczos.Steps()), product); err != nil {
 			return estimator.Spectrum{}, err
 		}
 		if err := lanczos.Absorb(product); err != nil {
 			return estimator.Spectrum{}, estimatorError("product.data", err)
 		}
-		if err := in.interrupted(); err != nil {
+		if err := link.in.interrupted(); err != nil {
 			return estimator.Spectrum{}, err
 		}
 		if steps := lanczos.Steps(); steps == look || lanczos.Done() {
 			look = nextLook(steps)
 			converged = e.look(lanczos)
 		}
-		if err := e.progress(in, stream, lanczos.Steps()); err != nil {
+		if err := e.progress(link, lanczos.Steps()); err != nil {
 			return estimator.Spectrum{}, err
 		}
 	}
@@ -249,20 +260,8 @@ func (e *estimate) look(lanczos *estimator.Lanczos) (converged bool) {
 	return lanczos.Converged(convergence)
 }
 
-// ask sends a probe.
-func (e *estimate) ask(in *estimateInbox, stream estimateStream, vector int32, probe []float64) error {
-	encoder := chunkEncoder{vector: vector, elements: probe, format: e.format, size: e.chunk}
-	for c := encoder.next(); c != nil; c = encoder.next() {
-		err := e.send(in, stream, &pb.EstimateSpectrumResponse{Message: &pb.EstimateSpectrumResponse_Probe{Probe: c}})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (e *estimate) progress(in *estimateInbox, stream estimateStream, products int) error {
-	return e.send(in, stream, &pb.EstimateSpectrumResponse{
+func (e *estimate) progress(link *link, products int) error {
+	return link.send(&pb.EstimateSpectrumResponse{
 		Message: &pb.EstimateSpectrumResponse_Progress{Progress: &pb.EstimateSpectrumProgress{
 			Products:          int32(products),
 			MaxProducts:       int32(e.products),
@@ -270,50 +269,6 @@ func (e *estimate) progress(in *estimateInbox, stream estimateStream, products i
 			SmallestRitzValue: e.least,
 		}},
 	})
-}
-
-// send sends a message, but gives up when the call or the run's life ends: a
-// client that does not read would otherwise hold the memory for ever. The send
-// left behind fails when the handler returns.
-func (e *estimate) send(in *estimateInbox, stream estimateStream, m *pb.EstimateSpectrumResponse) error {
-	sent := make(chan error, 1)
-	go func() { sent <- stream.Send(m) }()
-	select {
-	case err := <-sent:
-		if err != nil && in.ctx.Err() != nil {
-			return interrupted(in.ctx)
-		}
-		return err
-	case <-in.ctx.Done():
-		return interrupted(in.ctx)
-	case <-in.life.Done():
-		return in.endedStatus()
-	}
-}
-
-// read receives a product.
-func (e *estimate) read(in *estimateInbox, vector int32, product []float64) error {
-	decoder := chunkDecoder{vector: vector, elements: product, format: e.format, size: e.chunk}
-	for !decoder.done() {
-		m, err := in.next()
-		if errors.Is(err, io.EOF) {
-			return refusef(codes.Aborted, ReasonStreamCut,
-				"the stream was closed after %d of %d elements of product %d, before the estimate was done: run it again",
-				decoder.offset, len(product), vector)
-		}
-		if err != nil {
-			return err
-		}
-		if m.GetProduct() == nil {
-			var v violations
-			v.add(ReasonRequired, "product", "is missing: after start, send nothing but chunks of products")
-			return v.err()
-		}
-		if err := decoder.take(m.GetProduct()); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // reserve takes memory for one run's work from both budgets. advice is what the

@@ -10,11 +10,13 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	pb "multirate/proto/multirate/v1"
+	"multirate/proto/multirate/v1/wire"
 	"multirate/server/access"
 )
 
@@ -41,7 +43,19 @@ func (f *fed[In, Out]) SetHeader(metadata.MD) error  { return nil }
 func (f *fed[In, Out]) SendHeader(metadata.MD) error { return nil }
 func (f *fed[In, Out]) SetTrailer(metadata.MD)       {}
 func (f *fed[In, Out]) SendMsg(any) error            { return nil }
-func (f *fed[In, Out]) RecvMsg(any) error            { return io.EOF }
+
+// RecvMsg is for the streams whose messages the handler has a type of its own for.
+func (f *fed[In, Out]) RecvMsg(into any) error {
+	m, err := f.Recv()
+	if err != nil {
+		return err
+	}
+	b, err := proto.Marshal(any(m).(proto.Message))
+	if err != nil {
+		return err
+	}
+	return wire.Codec().Unmarshal(mem.BufferSlice{mem.SliceBuffer(b)}, into)
+}
 
 // feed splits data into messages, each behind its length.
 func feed[In, Out any, P interface {

@@ -282,7 +282,7 @@ func TestStoppingReplicasHandOver(t *testing.T) {
 // over; it answers nothing meanwhile, and knows the new owner afterwards.
 func TestACutOffReplicaGivesWay(t *testing.T) {
 	url := natsNode(t)
-	w := newWire(t, url)
+	w := newCable(t, url)
 	a, b := startReplica(t, w.url(), Options{}), startReplica(t, url, Options{})
 	create(t, a, declaredRun("r"))
 	tr := newTrainer("r", threeScales(), 15)
@@ -359,8 +359,8 @@ func TestLargeCallsAreSentToTheOwner(t *testing.T) {
 	}
 }
 
-// wire is a TCP connection to NATS that can be cut.
-type wire struct {
+// cable is a TCP connection to NATS that can be cut.
+type cable struct {
 	listener net.Listener
 	target   string
 	mu       sync.Mutex
@@ -369,14 +369,14 @@ type wire struct {
 	serving  sync.WaitGroup
 }
 
-// newWire forwards to a NATS node until the test ends.
-func newWire(t *testing.T, url string) *wire {
+// newCable forwards to a NATS node until the test ends.
+func newCable(t *testing.T, url string) *cable {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &wire{listener: l, target: strings.TrimPrefix(url, "nats://"), open: map[net.Conn]struct{}{}}
+	w := &cable{listener: l, target: strings.TrimPrefix(url, "nats://"), open: map[net.Conn]struct{}{}}
 	w.serving.Go(w.accept)
 	t.Cleanup(func() {
 		_ = l.Close()
@@ -386,9 +386,9 @@ func newWire(t *testing.T, url string) *wire {
 	return w
 }
 
-func (w *wire) url() string { return "nats://" + w.listener.Addr().String() }
+func (w *cable) url() string { return "nats://" + w.listener.Addr().String() }
 
-func (w *wire) accept() {
+func (w *cable) accept() {
 	for {
 		in, err := w.listener.Accept()
 		if err != nil {
@@ -408,7 +408,7 @@ func (w *wire) accept() {
 	}
 }
 
-func (w *wire) add(ends ...net.Conn) bool {
+func (w *cable) add(ends ...net.Conn) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, end := range ends {
@@ -422,7 +422,7 @@ func (w *wire) add(ends ...net.Conn) bool {
 }
 
 // cut ends all connections, and refuses others until it is called with false.
-func (w *wire) cut(off bool) {
+func (w *cable) cut(off bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.isCut = off

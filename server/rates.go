@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"time"
 
 	"google.golang.org/grpc"
 
@@ -21,9 +20,12 @@ func (s *Server) GetLearningRate(ctx context.Context, req *pb.GetLearningRateReq
 		return nil, err
 	}
 	defer r.mu.Unlock()
+	if ctx.Err() != nil { // it has waited too long for the run; nobody reads the answer
+		return nil, interrupted(ctx)
+	}
 	a, err := r.advise(reportOf(req), s.options.Now)
 	if a.applied {
-		s.prepareSoon(r)
+		s.preparation.soon(r)
 	}
 	return a.answer, err
 }
@@ -57,7 +59,7 @@ func (s *Server) StreamLearningRates(stream grpc.BidiStreamingServer[pb.StreamLe
 		if err := stream.Send(&pb.StreamLearningRatesResponse{Response: a.answer}); err != nil {
 			return err
 		}
-		s.prepareSoon(r)
+		s.preparation.soon(r)
 	}
 }
 
@@ -121,24 +123,8 @@ func (s *Server) ReportStatistics(stream grpc.ClientStreamingServer[pb.ReportSta
 	}
 }
 
-// flushTime is left to the transport to send an answer before work for the next
-// one competes with it: begun at once, that work runs first and doubles the
-// latency. 20 us were enough on one machine and a third of what another needed
-// (bench/latency: 1.7 empty calls instead of 1.2).
-const flushTime = 100 * time.Microsecond
-
-// prepareSoon does work for the next step while the trainer takes this one: most
-// of what the controller spends on a step, and snapshots.
-func (s *Server) prepareSoon(r *run) {
-	time.AfterFunc(flushTime, func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.controller.Prepare()
-		s.save(r, snapshotEvery)
-	})
-}
-
-// saveIfDue is prepareSoon for reports, which come without a pause.
+// saveIfDue saves a snapshot behind a report; reports come without a pause in
+// which to prepare.
 func (s *Server) saveIfDue(r *run) {
 	if r.ledger == nil {
 		return

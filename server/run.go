@@ -33,6 +33,8 @@ type run struct {
 	left error
 	// ledger keeps the run's history; nil in memory.
 	ledger *ledger
+	// queued belongs to [preparation] and its lock.
+	queued bool
 }
 
 // state is all of a run that a snapshot holds.

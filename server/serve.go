@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/reflection"
 
 	pb "multirate/proto/multirate/v1"
+	"multirate/proto/multirate/v1/wire"
 )
 
 const (
@@ -30,6 +31,10 @@ const (
 	// windowBytes is HTTP/2's flow control window: a few chunks, so that big
 	// vectors are not held up by acknowledgements.
 	windowBytes = 4 << 20
+	// callWorkers are goroutines that serve one call after the other, as long as
+	// one is free. A goroutine for each call would grow its stack anew each time:
+	// 8 % of the time of a server at 10,000 steps a second.
+	callWorkers = 64
 )
 
 // GRPCOptions are the options of a gRPC server that [Server] is registered on:
@@ -44,6 +49,8 @@ func (s *Server) GRPCOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(s.options.MaxMessageBytes),
 		grpc.MaxConcurrentStreams(s.options.MaxConcurrentStreams),
+		grpc.NumStreamWorkers(callWorkers),
+		grpc.ForceServerCodecV2(wire.Codec()),
 		grpc.InitialWindowSize(windowBytes),
 		grpc.InitialConnWindowSize(windowBytes),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: idlePing, Timeout: pingTimeout}),

@@ -23,7 +23,9 @@ type Server struct {
 	runs    store.Store[*run]
 	memory  budget
 	tenants tenants
-	owners  owners
+	// preparation works ahead of runs' next steps.
+	preparation preparation
+	owners      owners
 
 	metrics *metrics
 	ready   atomic.Bool
@@ -43,6 +45,7 @@ func New(options Options) *Server {
 		tenants:  tenants{limits: options.Tenant},
 		stopping: make(chan struct{}),
 	}
+	s.preparation.work = s.prepare
 	s.metrics = newMetrics(s, options.Metrics)
 	return s
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -29,6 +30,8 @@ type outcome struct {
 	memory    []float64 // MiB, a sample each second
 	late      int       // steps that began after the next one was due
 	wall      time.Duration
+	// server and load are the processor time of each, in seconds.
+	server, load float64
 }
 
 // soak lets every run take a step each period. Runs start spread over a period,
@@ -44,6 +47,7 @@ func soak(ctx context.Context, client *multirate.Client, pid, runs int, period, 
 			return outcome{}, err
 		}
 	}
+	before, own := processorTime(pid), processorTime(os.Getpid())
 	begin := time.Now()
 	end := begin.Add(length)
 	results, failures := make([]outcome, runs), make([]error, runs)
@@ -61,6 +65,7 @@ func soak(ctx context.Context, client *multirate.Client, pid, runs int, period, 
 	}
 	working.Wait()
 	all.wall = time.Since(begin)
+	all.server, all.load = processorTime(pid)-before, processorTime(os.Getpid())-own
 	for _, r := range results {
 		all.latencies = append(all.latencies, r.latencies...)
 		all.late += r.late
@@ -120,6 +125,9 @@ func (o outcome) drift() float64 {
 func (o outcome) print(figure string) {
 	fmt.Printf("%d steps in %.0f s, %d began late; p50 %.2f ms, p90 %.2f ms\n",
 		len(o.latencies), o.wall.Seconds(), o.late, o.quantile(0.5), o.quantile(0.9))
+	steps := float64(len(o.latencies))
+	fmt.Printf("processor time of a step: server %.0f us, load %.0f us; busy were %.2f cores\n",
+		o.server/steps*1e6, o.load/steps*1e6, (o.server+o.load)/o.wall.Seconds())
 	for _, f := range []struct {
 		name, what      string
 		measured, limit float64

@@ -8,7 +8,10 @@ import (
 	"math"
 	"unsafe"
 
+	"google.golang.org/grpc/mem"
+
 	multiratev1 "multirate/proto/multirate/v1"
+	"multirate/proto/multirate/v1/wire"
 )
 
 // defaultChunkElements is the contract's chunk_elements for 0.
@@ -27,20 +30,24 @@ type chunking struct {
 
 func elementWidth[T Float]() int { return int(unsafe.Sizeof(T(0))) }
 
-// encodeChunks cuts v, vector number vector of its stream, into chunks. Each
-// has bytes of its own, since gRPC may keep what it sends.
-func encodeChunks[T Float](c chunking, vector int32, v []T) iter.Seq[*multiratev1.VectorChunk] {
-	return func(yield func(*multiratev1.VectorChunk) bool) {
+// encodeChunks cuts v, vector number vector of its stream, into chunks that gRPC
+// sends without copying.
+func encodeChunks[T Float](c chunking, vector int32, v []T) iter.Seq[*wire.Outgoing] {
+	return func(yield func(*wire.Outgoing) bool) {
 		for offset, index := 0, int32(0); offset < len(v); index++ {
 			part := v[offset:min(len(v), offset+c.elements)]
-			data := encodeElements(c.width, part)
-			if !yield(&multiratev1.VectorChunk{
-				Vector: vector,
-				Index:  index,
-				Offset: int64(offset),
-				Total:  int64(len(v)),
-				Data:   data,
-				Crc32C: crc32.Checksum(data, castagnoli),
+			data := wire.Buffers.Get(c.width * len(part))
+			encodeElements(c.width, *data, part)
+			if !yield(&wire.Outgoing{
+				Product: true,
+				Chunk: &multiratev1.VectorChunk{
+					Vector: vector,
+					Index:  index,
+					Offset: int64(offset),
+					Total:  int64(len(v)),
+					Crc32C: crc32.Checksum(*data, castagnoli),
+				},
+				Data: mem.NewBuffer(data, &wire.Buffers),
 			}) {
 				return
 			}
@@ -49,19 +56,22 @@ func encodeChunks[T Float](c chunking, vector int32, v []T) iter.Seq[*multiratev
 	}
 }
 
-func encodeElements[T Float](width int, part []T) []byte {
-	data := make([]byte, width*len(part))
-	for i, x := range part {
-		switch width {
-		case 2:
+// encodeElements writes part to the whole of data.
+func encodeElements[T Float](width int, data []byte, part []T) {
+	switch width {
+	case 2:
+		for i, x := range part {
 			binary.LittleEndian.PutUint16(data[2*i:], roundBFloat16(float32(x)))
-		case 4:
+		}
+	case 4:
+		for i, x := range part {
 			binary.LittleEndian.PutUint32(data[4*i:], math.Float32bits(float32(x)))
-		default:
+		}
+	default:
+		for i, x := range part {
 			binary.LittleEndian.PutUint64(data[8*i:], math.Float64bits(float64(x)))
 		}
 	}
-	return data
 }
 
 // roundBFloat16 is the upper half of the float32 with 8 significant bits next to
@@ -74,12 +84,16 @@ func roundBFloat16(x float32) uint16 {
 	return uint16((bits + 0x7fff + bits>>16&1) >> 16)
 }
 
-// decodeChunk writes the chunk's elements to v[filled:] and returns how many
-// there are. A chunk of another vector, out of order, too long or damaged is an
-// error and leaves v as it was.
-func decodeChunk[T Float](c chunking, v []T, filled int, vector int32, chunk *multiratev1.VectorChunk) (int, error) {
-	data := chunk.GetData()
-	n := len(data) / c.width
+// decodeChunk writes the chunk's elements, whose data is in pieces, to v[filled:]
+// and returns how many there are. A chunk of another vector, out of order, too
+// long or damaged is an error and leaves v as it was.
+func decodeChunk[T Float](c chunking, v []T, filled int, vector int32, chunk *multiratev1.VectorChunk, data [][]byte) (int, error) {
+	length, sum := 0, uint32(0)
+	for _, piece := range data {
+		length += len(piece)
+		sum = crc32.Update(sum, castagnoli, piece)
+	}
+	n := length / c.width
 	switch {
 	case chunk.GetVector() != vector:
 		return 0, fmt.Errorf("chunk of vector %d", chunk.GetVector())
@@ -87,20 +101,32 @@ func decodeChunk[T Float](c chunking, v []T, filled int, vector int32, chunk *mu
 		return 0, fmt.Errorf("chunk of a vector of %d elements, want %d", chunk.GetTotal(), len(v))
 	case chunk.GetOffset() != int64(filled):
 		return 0, fmt.Errorf("chunk at element %d, want %d", chunk.GetOffset(), filled)
-	case n == 0 || len(data)%c.width != 0 || n > len(v)-filled:
-		return 0, fmt.Errorf("chunk of %d bytes at element %d of %d, %d bytes each", len(data), filled, len(v), c.width)
-	case crc32.Checksum(data, castagnoli) != chunk.GetCrc32C():
+	case n == 0 || length%c.width != 0 || n > len(v)-filled:
+		return 0, fmt.Errorf("chunk of %d bytes at element %d of %d, %d bytes each", length, filled, len(v), c.width)
+	case sum != chunk.GetCrc32C():
 		return 0, fmt.Errorf("chunk at element %d is damaged: its checksum differs", filled)
 	}
-	for i := range n {
-		switch c.width {
-		case 2:
-			v[filled+i] = T(math.Float32frombits(uint32(binary.LittleEndian.Uint16(data[2*i:])) << 16))
-		case 4:
-			v[filled+i] = T(math.Float32frombits(binary.LittleEndian.Uint32(data[4*i:])))
-		default:
-			v[filled+i] = T(math.Float64frombits(binary.LittleEndian.Uint64(data[8*i:])))
-		}
+	for piece := range wire.WholeElements(data, c.width) {
+		decodeElements(c.width, v[filled:], piece)
+		filled += len(piece) / c.width
 	}
 	return n, nil
+}
+
+func decodeElements[T Float](width int, into []T, data []byte) {
+	into = into[:len(data)/width]
+	switch width {
+	case 2:
+		for i := range into {
+			into[i] = T(math.Float32frombits(uint32(binary.LittleEndian.Uint16(data[2*i:])) << 16))
+		}
+	case 4:
+		for i := range into {
+			into[i] = T(math.Float32frombits(binary.LittleEndian.Uint32(data[4*i:])))
+		}
+	default:
+		for i := range into {
+			into[i] = T(math.Float64frombits(binary.LittleEndian.Uint64(data[8*i:])))
+		}
+	}
 }

@@ -213,7 +213,9 @@ func (f *fakeService) EstimateSpectrum(stream multiratev1.LearningRateService_Es
 	start := first.GetStart()
 	c := chunking{elements: int(start.GetChunkElements()), width: wireWidths[start.GetFormat()]}
 	for i, probe := range f.probes {
-		for chunk := range encodeChunks(c, int32(i), probe) {
+		for out := range encodeChunks(c, int32(i), probe) {
+			chunk := out.Chunk
+			chunk.Data = out.Data.ReadOnlyData()
 			if f.damage != nil {
 				f.damage(chunk)
 			}
@@ -229,7 +231,7 @@ func (f *fakeService) EstimateSpectrum(stream multiratev1.LearningRateService_Es
 			if err != nil {
 				return err
 			}
-			n, err := decodeChunk(c, product, filled, int32(i), req.GetProduct())
+			n, err := decodeChunk(c, product, filled, int32(i), req.GetProduct(), [][]byte{req.GetProduct().GetData()})
 			if err != nil {
 				return status.Error(codes.InvalidArgument, err.Error())
 			}

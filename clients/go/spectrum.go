@@ -6,8 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
+
+	"google.golang.org/grpc"
 
 	multiratev1 "multirate/proto/multirate/v1"
+	"multirate/proto/multirate/v1/wire"
 )
 
 // HessianVectorProduct writes H*v at fixed parameters to the whole of hv, which
@@ -61,7 +65,7 @@ func estimateAt[T Float](ctx context.Context, service multiratev1.LearningRateSe
 ) (*Spectrum, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stream, err := service.EstimateSpectrum(ctx)
+	stream, err := service.EstimateSpectrum(ctx, grpc.ForceCodecV2(wire.Codec()))
 	if err != nil {
 		return nil, callError("EstimateSpectrum", err)
 	}
@@ -70,13 +74,15 @@ func estimateAt[T Float](ctx context.Context, service multiratev1.LearningRateSe
 		return nil, err
 	}
 	for {
-		resp, err := stream.Recv()
-		if err != nil {
+		var resp wire.Incoming[*multiratev1.EstimateSpectrumResponse]
+		if err := stream.RecvMsg(&resp); err != nil {
 			return nil, callError("EstimateSpectrum", err)
 		}
-		switch m := resp.GetMessage().(type) {
+		switch m := resp.Message.GetMessage().(type) {
 		case *multiratev1.EstimateSpectrumResponse_Probe:
-			if err := e.receive(m.Probe); err != nil {
+			err := e.receive(m.Probe, resp.Data)
+			resp.Free()
+			if err != nil {
 				return nil, err
 			}
 		case *multiratev1.EstimateSpectrumResponse_Progress:
@@ -134,8 +140,8 @@ func (e *estimate[T]) start(id string) *multiratev1.EstimateSpectrumRequest {
 }
 
 // receive takes one chunk of a probe and answers a whole probe by its product.
-func (e *estimate[T]) receive(chunk *multiratev1.VectorChunk) error {
-	n, err := decodeChunk(e.chunks, e.probe, e.filled, e.vector, chunk)
+func (e *estimate[T]) receive(chunk *multiratev1.VectorChunk, data [][]byte) error {
+	n, err := decodeChunk(e.chunks, e.probe, e.filled, e.vector, chunk, data)
 	if err != nil {
 		return fmt.Errorf("multirate: EstimateSpectrum: probe %d: %w", e.vector, err)
 	}
@@ -145,21 +151,32 @@ func (e *estimate[T]) receive(chunk *multiratev1.VectorChunk) error {
 	if err := e.hvp(e.probe, e.product); err != nil {
 		return fmt.Errorf("multirate: Hessian-vector product %d: %w", e.vector, err)
 	}
-	for chunk := range encodeChunks(e.chunks, e.vector, e.product) {
-		if err := e.send(&multiratev1.EstimateSpectrumRequest{
-			Message: &multiratev1.EstimateSpectrumRequest_Product{Product: chunk},
-		}); err != nil {
-			return err
-		}
+	if err := e.sendProduct(); err != nil {
+		return err
 	}
 	e.filled, e.vector = 0, e.vector+1
 	return nil
 }
 
+// sendProduct sends the product, encoding each chunk while the one before is sent.
+func (e *estimate[T]) sendProduct() error {
+	next, stop := iter.Pull(encodeChunks(e.chunks, e.vector, e.product))
+	defer stop()
+	for chunk, more := next(); more; {
+		sent, present := make(chan error, 1), chunk
+		go func() { sent <- e.send(present) }()
+		chunk, more = next()
+		if err := <-sent; err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // send sends req; where the service has ended the stream, it leaves it to the
 // next Recv to say why.
-func (e *estimate[T]) send(req *multiratev1.EstimateSpectrumRequest) error {
-	if err := e.stream.Send(req); err != nil && !errors.Is(err, io.EOF) {
+func (e *estimate[T]) send(req any) error {
+	if err := e.stream.SendMsg(req); err != nil && !errors.Is(err, io.EOF) {
 		return callError("EstimateSpectrum", err)
 	}
 	return nil

@@ -110,7 +110,7 @@ func TestChunksCarryEveryBit(t *testing.T) {
 		c := chunking{elements: elements, width: 8}
 		got, filled := make([]float64, len(v)), 0
 		for chunk := range encodeChunks(c, 7, v) {
-			n, err := decodeChunk(c, got, filled, 7, chunk)
+			n, err := decodeChunk(c, got, filled, 7, chunk.Chunk, [][]byte{chunk.Data.ReadOnlyData()})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1303,6 +1303,8 @@ type EstimateSpectrumRequest struct {
 	//
 	//	*EstimateSpectrumRequest_Start
 	//	*EstimateSpectrumRequest_Product
+	//	*EstimateSpectrumRequest_Attached
+	//	*EstimateSpectrumRequest_SharedProduct
 	Message       isEstimateSpectrumRequest_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1363,6 +1365,24 @@ func (x *EstimateSpectrumRequest) GetProduct() *VectorChunk {
 	return nil
 }
 
+func (x *EstimateSpectrumRequest) GetAttached() *SharedMemoryAttached {
+	if x != nil {
+		if x, ok := x.Message.(*EstimateSpectrumRequest_Attached); ok {
+			return x.Attached
+		}
+	}
+	return nil
+}
+
+func (x *EstimateSpectrumRequest) GetSharedProduct() *SharedVector {
+	if x != nil {
+		if x, ok := x.Message.(*EstimateSpectrumRequest_SharedProduct); ok {
+			return x.SharedProduct
+		}
+	}
+	return nil
+}
+
 type isEstimateSpectrumRequest_Message interface {
 	isEstimateSpectrumRequest_Message()
 }
@@ -1377,9 +1397,23 @@ type EstimateSpectrumRequest_Product struct {
 	Product *VectorChunk `protobuf:"bytes,2,opt,name=product,proto3,oneof"`
 }
 
+type EstimateSpectrumRequest_Attached struct {
+	// Answers SharedMemory, before the first product.
+	Attached *SharedMemoryAttached `protobuf:"bytes,3,opt,name=attached,proto3,oneof"`
+}
+
+type EstimateSpectrumRequest_SharedProduct struct {
+	// The product H*v is in the shared memory.
+	SharedProduct *SharedVector `protobuf:"bytes,4,opt,name=shared_product,json=sharedProduct,proto3,oneof"`
+}
+
 func (*EstimateSpectrumRequest_Start) isEstimateSpectrumRequest_Message() {}
 
 func (*EstimateSpectrumRequest_Product) isEstimateSpectrumRequest_Message() {}
+
+func (*EstimateSpectrumRequest_Attached) isEstimateSpectrumRequest_Message() {}
+
+func (*EstimateSpectrumRequest_SharedProduct) isEstimateSpectrumRequest_Message() {}
 
 // EstimateSpectrumStart opens an estimate.
 type EstimateSpectrumStart struct {
@@ -1400,7 +1434,11 @@ type EstimateSpectrumStart struct {
 	// means 262,144 (1 MiB of float32), or what fits.
 	ChunkElements int32 `protobuf:"varint,4,opt,name=chunk_elements,json=chunkElements,proto3" json:"chunk_elements,omitempty"`
 	// Seed of the random start vector. 0 is a seed like any other.
-	Seed          uint64 `protobuf:"varint,5,opt,name=seed,proto3" json:"seed,omitempty"`
+	Seed uint64 `protobuf:"varint,5,opt,name=seed,proto3" json:"seed,omitempty"`
+	// The trainer can map memory that the service shares. A service that it calls
+	// over a unix socket may then answer with SharedMemory; one that can't goes on
+	// with chunks, as without this field.
+	SharedMemory  bool `protobuf:"varint,8,opt,name=shared_memory,json=sharedMemory,proto3" json:"shared_memory,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1470,6 +1508,186 @@ func (x *EstimateSpectrumStart) GetSeed() uint64 {
 	return 0
 }
 
+func (x *EstimateSpectrumStart) GetSharedMemory() bool {
+	if x != nil {
+		return x.SharedMemory
+	}
+	return false
+}
+
+// SharedMemory offers a piece of memory for probes and products, in place of
+// chunks. The trainer connects to the unix socket beside the service's, whose
+// path has ".memory" behind, sends the 32 bytes of `token`, and receives one byte
+// with the descriptor of a file of `bytes` bytes as SCM_RIGHTS. It maps the file,
+// readable and writable, and answers with SharedMemoryAttached. The file's size
+// is sealed. It ends with the stream.
+type SharedMemory struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What to send for the descriptor, which can be had once.
+	Token []byte `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	// Size of the file. Probes begin at its first byte.
+	Bytes int64 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// Byte at which products begin, a multiple of 4096.
+	ProductOffset int64 `protobuf:"varint,3,opt,name=product_offset,json=productOffset,proto3" json:"product_offset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SharedMemory) Reset() {
+	*x = SharedMemory{}
+	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SharedMemory) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SharedMemory) ProtoMessage() {}
+
+func (x *SharedMemory) ProtoReflect() protoreflect.Message {
+	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SharedMemory.ProtoReflect.Descriptor instead.
+func (*SharedMemory) Descriptor() ([]byte, []int) {
+	return file_multirate_v1_learning_rate_service_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *SharedMemory) GetToken() []byte {
+	if x != nil {
+		return x.Token
+	}
+	return nil
+}
+
+func (x *SharedMemory) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *SharedMemory) GetProductOffset() int64 {
+	if x != nil {
+		return x.ProductOffset
+	}
+	return 0
+}
+
+// SharedMemoryAttached says whether the memory is there.
+type SharedMemoryAttached struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// False: it can't be had; both sides go on with chunks.
+	Ok            bool `protobuf:"varint,1,opt,name=ok,proto3" json:"ok,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SharedMemoryAttached) Reset() {
+	*x = SharedMemoryAttached{}
+	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SharedMemoryAttached) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SharedMemoryAttached) ProtoMessage() {}
+
+func (x *SharedMemoryAttached) ProtoReflect() protoreflect.Message {
+	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SharedMemoryAttached.ProtoReflect.Descriptor instead.
+func (*SharedMemoryAttached) Descriptor() ([]byte, []int) {
+	return file_multirate_v1_learning_rate_service_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *SharedMemoryAttached) GetOk() bool {
+	if x != nil {
+		return x.Ok
+	}
+	return false
+}
+
+// SharedVector says that a whole vector is in the shared memory, little-endian in
+// the format fixed by EstimateSpectrumStart. A probe stays there until its
+// product is announced; the memory of products is the trainer's until then, and
+// again once the next probe or the spectrum comes.
+type SharedVector struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Number of the vector on this stream, from 0.
+	Vector int32 `protobuf:"varint,1,opt,name=vector,proto3" json:"vector,omitempty"`
+	// CRC-32C (Castagnoli) of each 1 MiB of it, the last of what is left.
+	BlockCrc32C   []uint32 `protobuf:"fixed32,2,rep,packed,name=block_crc32c,json=blockCrc32c,proto3" json:"block_crc32c,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SharedVector) Reset() {
+	*x = SharedVector{}
+	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SharedVector) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SharedVector) ProtoMessage() {}
+
+func (x *SharedVector) ProtoReflect() protoreflect.Message {
+	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SharedVector.ProtoReflect.Descriptor instead.
+func (*SharedVector) Descriptor() ([]byte, []int) {
+	return file_multirate_v1_learning_rate_service_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *SharedVector) GetVector() int32 {
+	if x != nil {
+		return x.Vector
+	}
+	return 0
+}
+
+func (x *SharedVector) GetBlockCrc32C() []uint32 {
+	if x != nil {
+		return x.BlockCrc32C
+	}
+	return nil
+}
+
 // EstimateSpectrumResponse is a message of the service.
 type EstimateSpectrumResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1480,6 +1698,8 @@ type EstimateSpectrumResponse struct {
 	//	*EstimateSpectrumResponse_Probe
 	//	*EstimateSpectrumResponse_Progress
 	//	*EstimateSpectrumResponse_Spectrum
+	//	*EstimateSpectrumResponse_SharedMemory
+	//	*EstimateSpectrumResponse_SharedProbe
 	Message       isEstimateSpectrumResponse_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1487,7 +1707,7 @@ type EstimateSpectrumResponse struct {
 
 func (x *EstimateSpectrumResponse) Reset() {
 	*x = EstimateSpectrumResponse{}
-	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[21]
+	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1499,7 +1719,7 @@ func (x *EstimateSpectrumResponse) String() string {
 func (*EstimateSpectrumResponse) ProtoMessage() {}
 
 func (x *EstimateSpectrumResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[21]
+	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1512,7 +1732,7 @@ func (x *EstimateSpectrumResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EstimateSpectrumResponse.ProtoReflect.Descriptor instead.
 func (*EstimateSpectrumResponse) Descriptor() ([]byte, []int) {
-	return file_multirate_v1_learning_rate_service_proto_rawDescGZIP(), []int{21}
+	return file_multirate_v1_learning_rate_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *EstimateSpectrumResponse) GetMessage() isEstimateSpectrumResponse_Message {
@@ -1549,6 +1769,24 @@ func (x *EstimateSpectrumResponse) GetSpectrum() *Spectrum {
 	return nil
 }
 
+func (x *EstimateSpectrumResponse) GetSharedMemory() *SharedMemory {
+	if x != nil {
+		if x, ok := x.Message.(*EstimateSpectrumResponse_SharedMemory); ok {
+			return x.SharedMemory
+		}
+	}
+	return nil
+}
+
+func (x *EstimateSpectrumResponse) GetSharedProbe() *SharedVector {
+	if x != nil {
+		if x, ok := x.Message.(*EstimateSpectrumResponse_SharedProbe); ok {
+			return x.SharedProbe
+		}
+	}
+	return nil
+}
+
 type isEstimateSpectrumResponse_Message interface {
 	isEstimateSpectrumResponse_Message()
 }
@@ -1568,11 +1806,25 @@ type EstimateSpectrumResponse_Spectrum struct {
 	Spectrum *Spectrum `protobuf:"bytes,3,opt,name=spectrum,proto3,oneof"`
 }
 
+type EstimateSpectrumResponse_SharedMemory struct {
+	// The first message, where the trainer can map memory and so can the service.
+	SharedMemory *SharedMemory `protobuf:"bytes,4,opt,name=shared_memory,json=sharedMemory,proto3,oneof"`
+}
+
+type EstimateSpectrumResponse_SharedProbe struct {
+	// The vector whose product is wanted is in the shared memory.
+	SharedProbe *SharedVector `protobuf:"bytes,5,opt,name=shared_probe,json=sharedProbe,proto3,oneof"`
+}
+
 func (*EstimateSpectrumResponse_Probe) isEstimateSpectrumResponse_Message() {}
 
 func (*EstimateSpectrumResponse_Progress) isEstimateSpectrumResponse_Message() {}
 
 func (*EstimateSpectrumResponse_Spectrum) isEstimateSpectrumResponse_Message() {}
+
+func (*EstimateSpectrumResponse_SharedMemory) isEstimateSpectrumResponse_Message() {}
+
+func (*EstimateSpectrumResponse_SharedProbe) isEstimateSpectrumResponse_Message() {}
 
 // EstimateSpectrumProgress says how far an estimate is.
 type EstimateSpectrumProgress struct {
@@ -1591,7 +1843,7 @@ type EstimateSpectrumProgress struct {
 
 func (x *EstimateSpectrumProgress) Reset() {
 	*x = EstimateSpectrumProgress{}
-	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[22]
+	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1603,7 +1855,7 @@ func (x *EstimateSpectrumProgress) String() string {
 func (*EstimateSpectrumProgress) ProtoMessage() {}
 
 func (x *EstimateSpectrumProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[22]
+	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1616,7 +1868,7 @@ func (x *EstimateSpectrumProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EstimateSpectrumProgress.ProtoReflect.Descriptor instead.
 func (*EstimateSpectrumProgress) Descriptor() ([]byte, []int) {
-	return file_multirate_v1_learning_rate_service_proto_rawDescGZIP(), []int{22}
+	return file_multirate_v1_learning_rate_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *EstimateSpectrumProgress) GetProducts() int32 {
@@ -1660,7 +1912,7 @@ type GetSpectrumRequest struct {
 
 func (x *GetSpectrumRequest) Reset() {
 	*x = GetSpectrumRequest{}
-	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[23]
+	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1672,7 +1924,7 @@ func (x *GetSpectrumRequest) String() string {
 func (*GetSpectrumRequest) ProtoMessage() {}
 
 func (x *GetSpectrumRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[23]
+	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1685,7 +1937,7 @@ func (x *GetSpectrumRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSpectrumRequest.ProtoReflect.Descriptor instead.
 func (*GetSpectrumRequest) Descriptor() ([]byte, []int) {
-	return file_multirate_v1_learning_rate_service_proto_rawDescGZIP(), []int{23}
+	return file_multirate_v1_learning_rate_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *GetSpectrumRequest) GetRunId() string {
@@ -1713,7 +1965,7 @@ type GetSpectrumResponse struct {
 
 func (x *GetSpectrumResponse) Reset() {
 	*x = GetSpectrumResponse{}
-	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[24]
+	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1725,7 +1977,7 @@ func (x *GetSpectrumResponse) String() string {
 func (*GetSpectrumResponse) ProtoMessage() {}
 
 func (x *GetSpectrumResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[24]
+	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1738,7 +1990,7 @@ func (x *GetSpectrumResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSpectrumResponse.ProtoReflect.Descriptor instead.
 func (*GetSpectrumResponse) Descriptor() ([]byte, []int) {
-	return file_multirate_v1_learning_rate_service_proto_rawDescGZIP(), []int{24}
+	return file_multirate_v1_learning_rate_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *GetSpectrumResponse) GetSpectrum() *Spectrum {
@@ -1759,7 +2011,7 @@ type WatchRunRequest struct {
 
 func (x *WatchRunRequest) Reset() {
 	*x = WatchRunRequest{}
-	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[25]
+	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1771,7 +2023,7 @@ func (x *WatchRunRequest) String() string {
 func (*WatchRunRequest) ProtoMessage() {}
 
 func (x *WatchRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[25]
+	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1784,7 +2036,7 @@ func (x *WatchRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRunRequest.ProtoReflect.Descriptor instead.
 func (*WatchRunRequest) Descriptor() ([]byte, []int) {
-	return file_multirate_v1_learning_rate_service_proto_rawDescGZIP(), []int{25}
+	return file_multirate_v1_learning_rate_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *WatchRunRequest) GetRunId() string {
@@ -1816,7 +2068,7 @@ type WatchRunResponse struct {
 
 func (x *WatchRunResponse) Reset() {
 	*x = WatchRunResponse{}
-	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[26]
+	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1828,7 +2080,7 @@ func (x *WatchRunResponse) String() string {
 func (*WatchRunResponse) ProtoMessage() {}
 
 func (x *WatchRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[26]
+	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1841,7 +2093,7 @@ func (x *WatchRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRunResponse.ProtoReflect.Descriptor instead.
 func (*WatchRunResponse) Descriptor() ([]byte, []int) {
-	return file_multirate_v1_learning_rate_service_proto_rawDescGZIP(), []int{26}
+	return file_multirate_v1_learning_rate_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *WatchRunResponse) GetTime() *timestamppb.Timestamp {
@@ -1950,7 +2202,7 @@ type StepEvent struct {
 
 func (x *StepEvent) Reset() {
 	*x = StepEvent{}
-	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[27]
+	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1962,7 +2214,7 @@ func (x *StepEvent) String() string {
 func (*StepEvent) ProtoMessage() {}
 
 func (x *StepEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[27]
+	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1975,7 +2227,7 @@ func (x *StepEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StepEvent.ProtoReflect.Descriptor instead.
 func (*StepEvent) Descriptor() ([]byte, []int) {
-	return file_multirate_v1_learning_rate_service_proto_rawDescGZIP(), []int{27}
+	return file_multirate_v1_learning_rate_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *StepEvent) GetAdvice() *GetLearningRateResponse {
@@ -2010,7 +2262,7 @@ type RestoredEvent struct {
 
 func (x *RestoredEvent) Reset() {
 	*x = RestoredEvent{}
-	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[28]
+	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2022,7 +2274,7 @@ func (x *RestoredEvent) String() string {
 func (*RestoredEvent) ProtoMessage() {}
 
 func (x *RestoredEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[28]
+	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2035,7 +2287,7 @@ func (x *RestoredEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoredEvent.ProtoReflect.Descriptor instead.
 func (*RestoredEvent) Descriptor() ([]byte, []int) {
-	return file_multirate_v1_learning_rate_service_proto_rawDescGZIP(), []int{28}
+	return file_multirate_v1_learning_rate_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *RestoredEvent) GetLatestStep() int64 {
@@ -2054,7 +2306,7 @@ type DeletedEvent struct {
 
 func (x *DeletedEvent) Reset() {
 	*x = DeletedEvent{}
-	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[29]
+	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2066,7 +2318,7 @@ func (x *DeletedEvent) String() string {
 func (*DeletedEvent) ProtoMessage() {}
 
 func (x *DeletedEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[29]
+	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2079,7 +2331,7 @@ func (x *DeletedEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletedEvent.ProtoReflect.Descriptor instead.
 func (*DeletedEvent) Descriptor() ([]byte, []int) {
-	return file_multirate_v1_learning_rate_service_proto_rawDescGZIP(), []int{29}
+	return file_multirate_v1_learning_rate_service_proto_rawDescGZIP(), []int{32}
 }
 
 // SnapshotRunRequest names a run.
@@ -2093,7 +2345,7 @@ type SnapshotRunRequest struct {
 
 func (x *SnapshotRunRequest) Reset() {
 	*x = SnapshotRunRequest{}
-	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[30]
+	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2105,7 +2357,7 @@ func (x *SnapshotRunRequest) String() string {
 func (*SnapshotRunRequest) ProtoMessage() {}
 
 func (x *SnapshotRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[30]
+	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2118,7 +2370,7 @@ func (x *SnapshotRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotRunRequest.ProtoReflect.Descriptor instead.
 func (*SnapshotRunRequest) Descriptor() ([]byte, []int) {
-	return file_multirate_v1_learning_rate_service_proto_rawDescGZIP(), []int{30}
+	return file_multirate_v1_learning_rate_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *SnapshotRunRequest) GetRunId() string {
@@ -2142,7 +2394,7 @@ type SnapshotRunResponse struct {
 
 func (x *SnapshotRunResponse) Reset() {
 	*x = SnapshotRunResponse{}
-	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[31]
+	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2154,7 +2406,7 @@ func (x *SnapshotRunResponse) String() string {
 func (*SnapshotRunResponse) ProtoMessage() {}
 
 func (x *SnapshotRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[31]
+	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2167,7 +2419,7 @@ func (x *SnapshotRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotRunResponse.ProtoReflect.Descriptor instead.
 func (*SnapshotRunResponse) Descriptor() ([]byte, []int) {
-	return file_multirate_v1_learning_rate_service_proto_rawDescGZIP(), []int{31}
+	return file_multirate_v1_learning_rate_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *SnapshotRunResponse) GetSnapshot() []byte {
@@ -2200,7 +2452,7 @@ type RestoreRunRequest struct {
 
 func (x *RestoreRunRequest) Reset() {
 	*x = RestoreRunRequest{}
-	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[32]
+	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2212,7 +2464,7 @@ func (x *RestoreRunRequest) String() string {
 func (*RestoreRunRequest) ProtoMessage() {}
 
 func (x *RestoreRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[32]
+	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2225,7 +2477,7 @@ func (x *RestoreRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreRunRequest.ProtoReflect.Descriptor instead.
 func (*RestoreRunRequest) Descriptor() ([]byte, []int) {
-	return file_multirate_v1_learning_rate_service_proto_rawDescGZIP(), []int{32}
+	return file_multirate_v1_learning_rate_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *RestoreRunRequest) GetSnapshot() []byte {
@@ -2260,7 +2512,7 @@ type RestoreRunResponse struct {
 
 func (x *RestoreRunResponse) Reset() {
 	*x = RestoreRunResponse{}
-	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[33]
+	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2272,7 +2524,7 @@ func (x *RestoreRunResponse) String() string {
 func (*RestoreRunResponse) ProtoMessage() {}
 
 func (x *RestoreRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[33]
+	mi := &file_multirate_v1_learning_rate_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2285,7 +2537,7 @@ func (x *RestoreRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreRunResponse.ProtoReflect.Descriptor instead.
 func (*RestoreRunResponse) Descriptor() ([]byte, []int) {
-	return file_multirate_v1_learning_rate_service_proto_rawDescGZIP(), []int{33}
+	return file_multirate_v1_learning_rate_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *RestoreRunResponse) GetRun() *Run {
@@ -2380,21 +2632,35 @@ const file_multirate_v1_learning_rate_service_proto_rawDesc = "" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12E\n" +
 	"\fcoefficients\x18\x02 \x01(\v2!.multirate.v1.LanczosCoefficientsR\fcoefficients\"K\n" +
 	"\x15ReportLanczosResponse\x122\n" +
-	"\bspectrum\x18\x01 \x01(\v2\x16.multirate.v1.SpectrumR\bspectrum\"\x98\x01\n" +
+	"\bspectrum\x18\x01 \x01(\v2\x16.multirate.v1.SpectrumR\bspectrum\"\x9f\x02\n" +
 	"\x17EstimateSpectrumRequest\x12;\n" +
 	"\x05start\x18\x01 \x01(\v2#.multirate.v1.EstimateSpectrumStartH\x00R\x05start\x125\n" +
-	"\aproduct\x18\x02 \x01(\v2\x19.multirate.v1.VectorChunkH\x00R\aproductB\t\n" +
-	"\amessage\"\xc0\x01\n" +
+	"\aproduct\x18\x02 \x01(\v2\x19.multirate.v1.VectorChunkH\x00R\aproduct\x12@\n" +
+	"\battached\x18\x03 \x01(\v2\".multirate.v1.SharedMemoryAttachedH\x00R\battached\x12C\n" +
+	"\x0eshared_product\x18\x04 \x01(\v2\x1a.multirate.v1.SharedVectorH\x00R\rsharedProductB\t\n" +
+	"\amessage\"\xe5\x01\n" +
 	"\x15EstimateSpectrumStart\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12!\n" +
 	"\fmax_products\x18\x02 \x01(\x05R\vmaxProducts\x122\n" +
 	"\x06format\x18\x03 \x01(\x0e2\x1a.multirate.v1.VectorFormatR\x06format\x12%\n" +
 	"\x0echunk_elements\x18\x04 \x01(\x05R\rchunkElements\x12\x12\n" +
-	"\x04seed\x18\x05 \x01(\x04R\x04seed\"\xd4\x01\n" +
+	"\x04seed\x18\x05 \x01(\x04R\x04seed\x12#\n" +
+	"\rshared_memory\x18\b \x01(\bR\fsharedMemory\"a\n" +
+	"\fSharedMemory\x12\x14\n" +
+	"\x05token\x18\x01 \x01(\fR\x05token\x12\x14\n" +
+	"\x05bytes\x18\x02 \x01(\x03R\x05bytes\x12%\n" +
+	"\x0eproduct_offset\x18\x03 \x01(\x03R\rproductOffset\"&\n" +
+	"\x14SharedMemoryAttached\x12\x0e\n" +
+	"\x02ok\x18\x01 \x01(\bR\x02ok\"I\n" +
+	"\fSharedVector\x12\x16\n" +
+	"\x06vector\x18\x01 \x01(\x05R\x06vector\x12!\n" +
+	"\fblock_crc32c\x18\x02 \x03(\aR\vblockCrc32c\"\xd8\x02\n" +
 	"\x18EstimateSpectrumResponse\x121\n" +
 	"\x05probe\x18\x01 \x01(\v2\x19.multirate.v1.VectorChunkH\x00R\x05probe\x12D\n" +
 	"\bprogress\x18\x02 \x01(\v2&.multirate.v1.EstimateSpectrumProgressH\x00R\bprogress\x124\n" +
-	"\bspectrum\x18\x03 \x01(\v2\x16.multirate.v1.SpectrumH\x00R\bspectrumB\t\n" +
+	"\bspectrum\x18\x03 \x01(\v2\x16.multirate.v1.SpectrumH\x00R\bspectrum\x12A\n" +
+	"\rshared_memory\x18\x04 \x01(\v2\x1a.multirate.v1.SharedMemoryH\x00R\fsharedMemory\x12?\n" +
+	"\fshared_probe\x18\x05 \x01(\v2\x1a.multirate.v1.SharedVectorH\x00R\vsharedProbeB\t\n" +
 	"\amessage\"\xb7\x01\n" +
 	"\x18EstimateSpectrumProgress\x12\x1a\n" +
 	"\bproducts\x18\x01 \x01(\x05R\bproducts\x12!\n" +
@@ -2484,7 +2750,7 @@ func file_multirate_v1_learning_rate_service_proto_rawDescGZIP() []byte {
 }
 
 var file_multirate_v1_learning_rate_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_multirate_v1_learning_rate_service_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
+var file_multirate_v1_learning_rate_service_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_multirate_v1_learning_rate_service_proto_goTypes = []any{
 	(Reason)(0),                         // 0: multirate.v1.Reason
 	(Guard)(0),                          // 1: multirate.v1.Guard
@@ -2509,35 +2775,38 @@ var file_multirate_v1_learning_rate_service_proto_goTypes = []any{
 	(*ReportLanczosResponse)(nil),       // 20: multirate.v1.ReportLanczosResponse
 	(*EstimateSpectrumRequest)(nil),     // 21: multirate.v1.EstimateSpectrumRequest
 	(*EstimateSpectrumStart)(nil),       // 22: multirate.v1.EstimateSpectrumStart
-	(*EstimateSpectrumResponse)(nil),    // 23: multirate.v1.EstimateSpectrumResponse
-	(*EstimateSpectrumProgress)(nil),    // 24: multirate.v1.EstimateSpectrumProgress
-	(*GetSpectrumRequest)(nil),          // 25: multirate.v1.GetSpectrumRequest
-	(*GetSpectrumResponse)(nil),         // 26: multirate.v1.GetSpectrumResponse
-	(*WatchRunRequest)(nil),             // 27: multirate.v1.WatchRunRequest
-	(*WatchRunResponse)(nil),            // 28: multirate.v1.WatchRunResponse
-	(*StepEvent)(nil),                   // 29: multirate.v1.StepEvent
-	(*RestoredEvent)(nil),               // 30: multirate.v1.RestoredEvent
-	(*DeletedEvent)(nil),                // 31: multirate.v1.DeletedEvent
-	(*SnapshotRunRequest)(nil),          // 32: multirate.v1.SnapshotRunRequest
-	(*SnapshotRunResponse)(nil),         // 33: multirate.v1.SnapshotRunResponse
-	(*RestoreRunRequest)(nil),           // 34: multirate.v1.RestoreRunRequest
-	(*RestoreRunResponse)(nil),          // 35: multirate.v1.RestoreRunResponse
-	nil,                                 // 36: multirate.v1.ListRunsRequest.LabelsEntry
-	(*Run)(nil),                         // 37: multirate.v1.Run
-	(*Statistics)(nil),                  // 38: multirate.v1.Statistics
-	(*LanczosCoefficients)(nil),         // 39: multirate.v1.LanczosCoefficients
-	(*Spectrum)(nil),                    // 40: multirate.v1.Spectrum
-	(*VectorChunk)(nil),                 // 41: multirate.v1.VectorChunk
-	(VectorFormat)(0),                   // 42: multirate.v1.VectorFormat
-	(*timestamppb.Timestamp)(nil),       // 43: google.protobuf.Timestamp
+	(*SharedMemory)(nil),                // 23: multirate.v1.SharedMemory
+	(*SharedMemoryAttached)(nil),        // 24: multirate.v1.SharedMemoryAttached
+	(*SharedVector)(nil),                // 25: multirate.v1.SharedVector
+	(*EstimateSpectrumResponse)(nil),    // 26: multirate.v1.EstimateSpectrumResponse
+	(*EstimateSpectrumProgress)(nil),    // 27: multirate.v1.EstimateSpectrumProgress
+	(*GetSpectrumRequest)(nil),          // 28: multirate.v1.GetSpectrumRequest
+	(*GetSpectrumResponse)(nil),         // 29: multirate.v1.GetSpectrumResponse
+	(*WatchRunRequest)(nil),             // 30: multirate.v1.WatchRunRequest
+	(*WatchRunResponse)(nil),            // 31: multirate.v1.WatchRunResponse
+	(*StepEvent)(nil),                   // 32: multirate.v1.StepEvent
+	(*RestoredEvent)(nil),               // 33: multirate.v1.RestoredEvent
+	(*DeletedEvent)(nil),                // 34: multirate.v1.DeletedEvent
+	(*SnapshotRunRequest)(nil),          // 35: multirate.v1.SnapshotRunRequest
+	(*SnapshotRunResponse)(nil),         // 36: multirate.v1.SnapshotRunResponse
+	(*RestoreRunRequest)(nil),           // 37: multirate.v1.RestoreRunRequest
+	(*RestoreRunResponse)(nil),          // 38: multirate.v1.RestoreRunResponse
+	nil,                                 // 39: multirate.v1.ListRunsRequest.LabelsEntry
+	(*Run)(nil),                         // 40: multirate.v1.Run
+	(*Statistics)(nil),                  // 41: multirate.v1.Statistics
+	(*LanczosCoefficients)(nil),         // 42: multirate.v1.LanczosCoefficients
+	(*Spectrum)(nil),                    // 43: multirate.v1.Spectrum
+	(*VectorChunk)(nil),                 // 44: multirate.v1.VectorChunk
+	(VectorFormat)(0),                   // 45: multirate.v1.VectorFormat
+	(*timestamppb.Timestamp)(nil),       // 46: google.protobuf.Timestamp
 }
 var file_multirate_v1_learning_rate_service_proto_depIdxs = []int32{
-	37, // 0: multirate.v1.CreateRunRequest.run:type_name -> multirate.v1.Run
-	37, // 1: multirate.v1.CreateRunResponse.run:type_name -> multirate.v1.Run
-	37, // 2: multirate.v1.GetRunResponse.run:type_name -> multirate.v1.Run
-	36, // 3: multirate.v1.ListRunsRequest.labels:type_name -> multirate.v1.ListRunsRequest.LabelsEntry
-	37, // 4: multirate.v1.ListRunsResponse.runs:type_name -> multirate.v1.Run
-	38, // 5: multirate.v1.GetLearningRateRequest.statistics:type_name -> multirate.v1.Statistics
+	40, // 0: multirate.v1.CreateRunRequest.run:type_name -> multirate.v1.Run
+	40, // 1: multirate.v1.CreateRunResponse.run:type_name -> multirate.v1.Run
+	40, // 2: multirate.v1.GetRunResponse.run:type_name -> multirate.v1.Run
+	39, // 3: multirate.v1.ListRunsRequest.labels:type_name -> multirate.v1.ListRunsRequest.LabelsEntry
+	40, // 4: multirate.v1.ListRunsResponse.runs:type_name -> multirate.v1.Run
+	41, // 5: multirate.v1.GetLearningRateRequest.statistics:type_name -> multirate.v1.Statistics
 	14, // 6: multirate.v1.GetLearningRateResponse.rates:type_name -> multirate.v1.ParamGroupRate
 	15, // 7: multirate.v1.GetLearningRateResponse.upcoming:type_name -> multirate.v1.UpcomingRates
 	16, // 8: multirate.v1.GetLearningRateResponse.explanation:type_name -> multirate.v1.Explanation
@@ -2545,54 +2814,58 @@ var file_multirate_v1_learning_rate_service_proto_depIdxs = []int32{
 	11, // 10: multirate.v1.StreamLearningRatesResponse.response:type_name -> multirate.v1.GetLearningRateResponse
 	0,  // 11: multirate.v1.Explanation.reason:type_name -> multirate.v1.Reason
 	1,  // 12: multirate.v1.Explanation.guard:type_name -> multirate.v1.Guard
-	38, // 13: multirate.v1.ReportStatisticsRequest.statistics:type_name -> multirate.v1.Statistics
-	39, // 14: multirate.v1.ReportLanczosRequest.coefficients:type_name -> multirate.v1.LanczosCoefficients
-	40, // 15: multirate.v1.ReportLanczosResponse.spectrum:type_name -> multirate.v1.Spectrum
+	41, // 13: multirate.v1.ReportStatisticsRequest.statistics:type_name -> multirate.v1.Statistics
+	42, // 14: multirate.v1.ReportLanczosRequest.coefficients:type_name -> multirate.v1.LanczosCoefficients
+	43, // 15: multirate.v1.ReportLanczosResponse.spectrum:type_name -> multirate.v1.Spectrum
 	22, // 16: multirate.v1.EstimateSpectrumRequest.start:type_name -> multirate.v1.EstimateSpectrumStart
-	41, // 17: multirate.v1.EstimateSpectrumRequest.product:type_name -> multirate.v1.VectorChunk
-	42, // 18: multirate.v1.EstimateSpectrumStart.format:type_name -> multirate.v1.VectorFormat
-	41, // 19: multirate.v1.EstimateSpectrumResponse.probe:type_name -> multirate.v1.VectorChunk
-	24, // 20: multirate.v1.EstimateSpectrumResponse.progress:type_name -> multirate.v1.EstimateSpectrumProgress
-	40, // 21: multirate.v1.EstimateSpectrumResponse.spectrum:type_name -> multirate.v1.Spectrum
-	40, // 22: multirate.v1.GetSpectrumResponse.spectrum:type_name -> multirate.v1.Spectrum
-	43, // 23: multirate.v1.WatchRunResponse.time:type_name -> google.protobuf.Timestamp
-	29, // 24: multirate.v1.WatchRunResponse.step:type_name -> multirate.v1.StepEvent
-	40, // 25: multirate.v1.WatchRunResponse.spectrum:type_name -> multirate.v1.Spectrum
-	30, // 26: multirate.v1.WatchRunResponse.restored:type_name -> multirate.v1.RestoredEvent
-	31, // 27: multirate.v1.WatchRunResponse.deleted:type_name -> multirate.v1.DeletedEvent
-	11, // 28: multirate.v1.StepEvent.advice:type_name -> multirate.v1.GetLearningRateResponse
-	37, // 29: multirate.v1.RestoreRunResponse.run:type_name -> multirate.v1.Run
-	2,  // 30: multirate.v1.LearningRateService.CreateRun:input_type -> multirate.v1.CreateRunRequest
-	4,  // 31: multirate.v1.LearningRateService.GetRun:input_type -> multirate.v1.GetRunRequest
-	6,  // 32: multirate.v1.LearningRateService.ListRuns:input_type -> multirate.v1.ListRunsRequest
-	8,  // 33: multirate.v1.LearningRateService.DeleteRun:input_type -> multirate.v1.DeleteRunRequest
-	10, // 34: multirate.v1.LearningRateService.GetLearningRate:input_type -> multirate.v1.GetLearningRateRequest
-	12, // 35: multirate.v1.LearningRateService.StreamLearningRates:input_type -> multirate.v1.StreamLearningRatesRequest
-	17, // 36: multirate.v1.LearningRateService.ReportStatistics:input_type -> multirate.v1.ReportStatisticsRequest
-	19, // 37: multirate.v1.LearningRateService.ReportLanczos:input_type -> multirate.v1.ReportLanczosRequest
-	21, // 38: multirate.v1.LearningRateService.EstimateSpectrum:input_type -> multirate.v1.EstimateSpectrumRequest
-	25, // 39: multirate.v1.LearningRateService.GetSpectrum:input_type -> multirate.v1.GetSpectrumRequest
-	27, // 40: multirate.v1.LearningRateService.WatchRun:input_type -> multirate.v1.WatchRunRequest
-	32, // 41: multirate.v1.LearningRateService.SnapshotRun:input_type -> multirate.v1.SnapshotRunRequest
-	34, // 42: multirate.v1.LearningRateService.RestoreRun:input_type -> multirate.v1.RestoreRunRequest
-	3,  // 43: multirate.v1.LearningRateService.CreateRun:output_type -> multirate.v1.CreateRunResponse
-	5,  // 44: multirate.v1.LearningRateService.GetRun:output_type -> multirate.v1.GetRunResponse
-	7,  // 45: multirate.v1.LearningRateService.ListRuns:output_type -> multirate.v1.ListRunsResponse
-	9,  // 46: multirate.v1.LearningRateService.DeleteRun:output_type -> multirate.v1.DeleteRunResponse
-	11, // 47: multirate.v1.LearningRateService.GetLearningRate:output_type -> multirate.v1.GetLearningRateResponse
-	13, // 48: multirate.v1.LearningRateService.StreamLearningRates:output_type -> multirate.v1.StreamLearningRatesResponse
-	18, // 49: multirate.v1.LearningRateService.ReportStatistics:output_type -> multirate.v1.ReportStatisticsResponse
-	20, // 50: multirate.v1.LearningRateService.ReportLanczos:output_type -> multirate.v1.ReportLanczosResponse
-	23, // 51: multirate.v1.LearningRateService.EstimateSpectrum:output_type -> multirate.v1.EstimateSpectrumResponse
-	26, // 52: multirate.v1.LearningRateService.GetSpectrum:output_type -> multirate.v1.GetSpectrumResponse
-	28, // 53: multirate.v1.LearningRateService.WatchRun:output_type -> multirate.v1.WatchRunResponse
-	33, // 54: multirate.v1.LearningRateService.SnapshotRun:output_type -> multirate.v1.SnapshotRunResponse
-	35, // 55: multirate.v1.LearningRateService.RestoreRun:output_type -> multirate.v1.RestoreRunResponse
-	43, // [43:56] is the sub-list for method output_type
-	30, // [30:43] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	44, // 17: multirate.v1.EstimateSpectrumRequest.product:type_name -> multirate.v1.VectorChunk
+	24, // 18: multirate.v1.EstimateSpectrumRequest.attached:type_name -> multirate.v1.SharedMemoryAttached
+	25, // 19: multirate.v1.EstimateSpectrumRequest.shared_product:type_name -> multirate.v1.SharedVector
+	45, // 20: multirate.v1.EstimateSpectrumStart.format:type_name -> multirate.v1.VectorFormat
+	44, // 21: multirate.v1.EstimateSpectrumResponse.probe:type_name -> multirate.v1.VectorChunk
+	27, // 22: multirate.v1.EstimateSpectrumResponse.progress:type_name -> multirate.v1.EstimateSpectrumProgress
+	43, // 23: multirate.v1.EstimateSpectrumResponse.spectrum:type_name -> multirate.v1.Spectrum
+	23, // 24: multirate.v1.EstimateSpectrumResponse.shared_memory:type_name -> multirate.v1.SharedMemory
+	25, // 25: multirate.v1.EstimateSpectrumResponse.shared_probe:type_name -> multirate.v1.SharedVector
+	43, // 26: multirate.v1.GetSpectrumResponse.spectrum:type_name -> multirate.v1.Spectrum
+	46, // 27: multirate.v1.WatchRunResponse.time:type_name -> google.protobuf.Timestamp
+	32, // 28: multirate.v1.WatchRunResponse.step:type_name -> multirate.v1.StepEvent
+	43, // 29: multirate.v1.WatchRunResponse.spectrum:type_name -> multirate.v1.Spectrum
+	33, // 30: multirate.v1.WatchRunResponse.restored:type_name -> multirate.v1.RestoredEvent
+	34, // 31: multirate.v1.WatchRunResponse.deleted:type_name -> multirate.v1.DeletedEvent
+	11, // 32: multirate.v1.StepEvent.advice:type_name -> multirate.v1.GetLearningRateResponse
+	40, // 33: multirate.v1.RestoreRunResponse.run:type_name -> multirate.v1.Run
+	2,  // 34: multirate.v1.LearningRateService.CreateRun:input_type -> multirate.v1.CreateRunRequest
+	4,  // 35: multirate.v1.LearningRateService.GetRun:input_type -> multirate.v1.GetRunRequest
+	6,  // 36: multirate.v1.LearningRateService.ListRuns:input_type -> multirate.v1.ListRunsRequest
+	8,  // 37: multirate.v1.LearningRateService.DeleteRun:input_type -> multirate.v1.DeleteRunRequest
+	10, // 38: multirate.v1.LearningRateService.GetLearningRate:input_type -> multirate.v1.GetLearningRateRequest
+	12, // 39: multirate.v1.LearningRateService.StreamLearningRates:input_type -> multirate.v1.StreamLearningRatesRequest
+	17, // 40: multirate.v1.LearningRateService.ReportStatistics:input_type -> multirate.v1.ReportStatisticsRequest
+	19, // 41: multirate.v1.LearningRateService.ReportLanczos:input_type -> multirate.v1.ReportLanczosRequest
+	21, // 42: multirate.v1.LearningRateService.EstimateSpectrum:input_type -> multirate.v1.EstimateSpectrumRequest
+	28, // 43: multirate.v1.LearningRateService.GetSpectrum:input_type -> multirate.v1.GetSpectrumRequest
+	30, // 44: multirate.v1.LearningRateService.WatchRun:input_type -> multirate.v1.WatchRunRequest
+	35, // 45: multirate.v1.LearningRateService.SnapshotRun:input_type -> multirate.v1.SnapshotRunRequest
+	37, // 46: multirate.v1.LearningRateService.RestoreRun:input_type -> multirate.v1.RestoreRunRequest
+	3,  // 47: multirate.v1.LearningRateService.CreateRun:output_type -> multirate.v1.CreateRunResponse
+	5,  // 48: multirate.v1.LearningRateService.GetRun:output_type -> multirate.v1.GetRunResponse
+	7,  // 49: multirate.v1.LearningRateService.ListRuns:output_type -> multirate.v1.ListRunsResponse
+	9,  // 50: multirate.v1.LearningRateService.DeleteRun:output_type -> multirate.v1.DeleteRunResponse
+	11, // 51: multirate.v1.LearningRateService.GetLearningRate:output_type -> multirate.v1.GetLearningRateResponse
+	13, // 52: multirate.v1.LearningRateService.StreamLearningRates:output_type -> multirate.v1.StreamLearningRatesResponse
+	18, // 53: multirate.v1.LearningRateService.ReportStatistics:output_type -> multirate.v1.ReportStatisticsResponse
+	20, // 54: multirate.v1.LearningRateService.ReportLanczos:output_type -> multirate.v1.ReportLanczosResponse
+	26, // 55: multirate.v1.LearningRateService.EstimateSpectrum:output_type -> multirate.v1.EstimateSpectrumResponse
+	29, // 56: multirate.v1.LearningRateService.GetSpectrum:output_type -> multirate.v1.GetSpectrumResponse
+	31, // 57: multirate.v1.LearningRateService.WatchRun:output_type -> multirate.v1.WatchRunResponse
+	36, // 58: multirate.v1.LearningRateService.SnapshotRun:output_type -> multirate.v1.SnapshotRunResponse
+	38, // 59: multirate.v1.LearningRateService.RestoreRun:output_type -> multirate.v1.RestoreRunResponse
+	47, // [47:60] is the sub-list for method output_type
+	34, // [34:47] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_multirate_v1_learning_rate_service_proto_init() }
@@ -2610,28 +2883,32 @@ func file_multirate_v1_learning_rate_service_proto_init() {
 	file_multirate_v1_learning_rate_service_proto_msgTypes[19].OneofWrappers = []any{
 		(*EstimateSpectrumRequest_Start)(nil),
 		(*EstimateSpectrumRequest_Product)(nil),
+		(*EstimateSpectrumRequest_Attached)(nil),
+		(*EstimateSpectrumRequest_SharedProduct)(nil),
 	}
-	file_multirate_v1_learning_rate_service_proto_msgTypes[21].OneofWrappers = []any{
+	file_multirate_v1_learning_rate_service_proto_msgTypes[24].OneofWrappers = []any{
 		(*EstimateSpectrumResponse_Probe)(nil),
 		(*EstimateSpectrumResponse_Progress)(nil),
 		(*EstimateSpectrumResponse_Spectrum)(nil),
+		(*EstimateSpectrumResponse_SharedMemory)(nil),
+		(*EstimateSpectrumResponse_SharedProbe)(nil),
 	}
-	file_multirate_v1_learning_rate_service_proto_msgTypes[26].OneofWrappers = []any{
+	file_multirate_v1_learning_rate_service_proto_msgTypes[29].OneofWrappers = []any{
 		(*WatchRunResponse_Step)(nil),
 		(*WatchRunResponse_Spectrum)(nil),
 		(*WatchRunResponse_Restored)(nil),
 		(*WatchRunResponse_Deleted)(nil),
 	}
-	file_multirate_v1_learning_rate_service_proto_msgTypes[27].OneofWrappers = []any{}
-	file_multirate_v1_learning_rate_service_proto_msgTypes[28].OneofWrappers = []any{}
+	file_multirate_v1_learning_rate_service_proto_msgTypes[30].OneofWrappers = []any{}
 	file_multirate_v1_learning_rate_service_proto_msgTypes[31].OneofWrappers = []any{}
+	file_multirate_v1_learning_rate_service_proto_msgTypes[34].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_multirate_v1_learning_rate_service_proto_rawDesc), len(file_multirate_v1_learning_rate_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   35,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

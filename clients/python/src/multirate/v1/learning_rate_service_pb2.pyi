@@ -221,36 +221,70 @@ class ReportLanczosResponse(_message.Message):
     def __init__(self, spectrum: _Optional[_Union[_spectrum_pb2.Spectrum, _Mapping]] = ...) -> None: ...
 
 class EstimateSpectrumRequest(_message.Message):
-    __slots__ = ("start", "product")
+    __slots__ = ("start", "product", "attached", "shared_product")
     START_FIELD_NUMBER: _ClassVar[int]
     PRODUCT_FIELD_NUMBER: _ClassVar[int]
+    ATTACHED_FIELD_NUMBER: _ClassVar[int]
+    SHARED_PRODUCT_FIELD_NUMBER: _ClassVar[int]
     start: EstimateSpectrumStart
     product: _statistics_pb2.VectorChunk
-    def __init__(self, start: _Optional[_Union[EstimateSpectrumStart, _Mapping]] = ..., product: _Optional[_Union[_statistics_pb2.VectorChunk, _Mapping]] = ...) -> None: ...
+    attached: SharedMemoryAttached
+    shared_product: SharedVector
+    def __init__(self, start: _Optional[_Union[EstimateSpectrumStart, _Mapping]] = ..., product: _Optional[_Union[_statistics_pb2.VectorChunk, _Mapping]] = ..., attached: _Optional[_Union[SharedMemoryAttached, _Mapping]] = ..., shared_product: _Optional[_Union[SharedVector, _Mapping]] = ...) -> None: ...
 
 class EstimateSpectrumStart(_message.Message):
-    __slots__ = ("run_id", "max_products", "format", "chunk_elements", "seed")
+    __slots__ = ("run_id", "max_products", "format", "chunk_elements", "seed", "shared_memory")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     MAX_PRODUCTS_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     CHUNK_ELEMENTS_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
+    SHARED_MEMORY_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     max_products: int
     format: _statistics_pb2.VectorFormat
     chunk_elements: int
     seed: int
-    def __init__(self, run_id: _Optional[str] = ..., max_products: _Optional[int] = ..., format: _Optional[_Union[_statistics_pb2.VectorFormat, str]] = ..., chunk_elements: _Optional[int] = ..., seed: _Optional[int] = ...) -> None: ...
+    shared_memory: bool
+    def __init__(self, run_id: _Optional[str] = ..., max_products: _Optional[int] = ..., format: _Optional[_Union[_statistics_pb2.VectorFormat, str]] = ..., chunk_elements: _Optional[int] = ..., seed: _Optional[int] = ..., shared_memory: _Optional[bool] = ...) -> None: ...
+
+class SharedMemory(_message.Message):
+    __slots__ = ("token", "bytes", "product_offset")
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    PRODUCT_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    token: bytes
+    bytes: int
+    product_offset: int
+    def __init__(self, token: _Optional[bytes] = ..., bytes: _Optional[int] = ..., product_offset: _Optional[int] = ...) -> None: ...
+
+class SharedMemoryAttached(_message.Message):
+    __slots__ = ("ok",)
+    OK_FIELD_NUMBER: _ClassVar[int]
+    ok: bool
+    def __init__(self, ok: _Optional[bool] = ...) -> None: ...
+
+class SharedVector(_message.Message):
+    __slots__ = ("vector", "block_crc32c")
+    VECTOR_FIELD_NUMBER: _ClassVar[int]
+    BLOCK_CRC32C_FIELD_NUMBER: _ClassVar[int]
+    vector: int
+    block_crc32c: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, vector: _Optional[int] = ..., block_crc32c: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class EstimateSpectrumResponse(_message.Message):
-    __slots__ = ("probe", "progress", "spectrum")
+    __slots__ = ("probe", "progress", "spectrum", "shared_memory", "shared_probe")
     PROBE_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
     SPECTRUM_FIELD_NUMBER: _ClassVar[int]
+    SHARED_MEMORY_FIELD_NUMBER: _ClassVar[int]
+    SHARED_PROBE_FIELD_NUMBER: _ClassVar[int]
     probe: _statistics_pb2.VectorChunk
     progress: EstimateSpectrumProgress
     spectrum: _spectrum_pb2.Spectrum
-    def __init__(self, probe: _Optional[_Union[_statistics_pb2.VectorChunk, _Mapping]] = ..., progress: _Optional[_Union[EstimateSpectrumProgress, _Mapping]] = ..., spectrum: _Optional[_Union[_spectrum_pb2.Spectrum, _Mapping]] = ...) -> None: ...
+    shared_memory: SharedMemory
+    shared_probe: SharedVector
+    def __init__(self, probe: _Optional[_Union[_statistics_pb2.VectorChunk, _Mapping]] = ..., progress: _Optional[_Union[EstimateSpectrumProgress, _Mapping]] = ..., spectrum: _Optional[_Union[_spectrum_pb2.Spectrum, _Mapping]] = ..., shared_memory: _Optional[_Union[SharedMemory, _Mapping]] = ..., shared_probe: _Optional[_Union[SharedVector, _Mapping]] = ...) -> None: ...
 
 class EstimateSpectrumProgress(_message.Message):
     __slots__ = ("products", "max_products", "largest_ritz_value", "smallest_ritz_value")
