@@ -272,5 +272,15 @@ func (c *Controller) Spectrum() (estimator.Spectrum, int64) {
 	return s, c.s.Revision
 }
 
+// Stability compares scales of the latest spectrum with those that the
+// controller planned for before ([estimator.Stability]). It is nil where there
+// was no such plan.
+func (c *Controller) Stability(latest estimator.Scales) []float64 {
+	if len(c.s.Earlier.Groups) == 0 {
+		return nil
+	}
+	return estimator.Stability(latest, c.s.Earlier)
+}
+
 // Config returns the configuration with its defaults filled in.
 func (c *Controller) Config() Config { return c.cfg }

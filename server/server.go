@@ -22,6 +22,7 @@ type Server struct {
 	log     *slog.Logger
 	runs    store.Store[*run]
 	memory  budget
+	kept    keptVectors
 	tenants tenants
 	// preparation works ahead of runs' next steps.
 	preparation preparation

@@ -34,6 +34,13 @@ type EstimateOptions struct {
 	ChunkElements int
 	// Seed is the seed of the random start vector.
 	Seed uint64
+	// Probes is the number of random start vectors, 1 to 64, each with a run of
+	// at most MaxProducts products; 0 means 1. Several sharpen the density, the
+	// trace and their standard errors.
+	Probes int
+	// ColdStart does without the Ritz vectors that the service keeps of the run's
+	// last estimate, from which a re-estimate takes a few products.
+	ColdStart bool
 	// Progress, if any, is called after each product.
 	Progress func(*Progress)
 }
@@ -135,6 +142,8 @@ func (e *estimate[T]) start(id string) *multiratev1.EstimateSpectrumRequest {
 			Format:        wireFormats[e.chunks.width],
 			ChunkElements: int32(e.opts.ChunkElements),
 			Seed:          e.opts.Seed,
+			Probes:        int32(e.opts.Probes),
+			ColdStart:     e.opts.ColdStart,
 		},
 	}}
 }
