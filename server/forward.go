@@ -11,6 +11,7 @@ import (
 	spb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoregistry"
@@ -83,6 +84,7 @@ func (s *Server) shareUnary(ctx context.Context, req any, info *grpc.UnaryServer
 	for wait := firstWait; ; wait = min(2*wait, longestWait) {
 		resp, known, err := s.attempt(ctx, req, info.FullMethod, handler)
 		if known == final || known == unknown && !repeatable(req) || time.Now().After(deadline) {
+			noRetryHere(ctx, err)
 			return resp, err
 		}
 		select {
@@ -92,6 +94,15 @@ func (s *Server) shareUnary(ctx context.Context, req any, info *grpc.UnaryServer
 			return resp, err
 		case <-time.After(wait):
 		}
+	}
+}
+
+// noRetryHere tells gRPC's own retries to leave a call alone that belongs to
+// another replica (gRPC proposal A6, "pushback").
+func noRetryHere(ctx context.Context, err error) {
+	var elsewhere *movedError
+	if errors.As(err, &elsewhere) {
+		_ = grpc.SetTrailer(ctx, metadata.Pairs("grpc-retry-pushback-ms", "-1")) // a forwarded call has none
 	}
 }
 

@@ -16,7 +16,9 @@ import (
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
@@ -347,10 +349,14 @@ func TestLargeCallsAreSentToTheOwner(t *testing.T) {
 	url := natsNode(t)
 	a, b := startReplica(t, url, Options{}), startReplica(t, url, Options{})
 	create(t, a, declaredRun("r"))
+	var trailer metadata.MD
 	_, err := b.GetLearningRate(t.Context(), &pb.GetLearningRateRequest{RunId: "r", Statistics: &pb.Statistics{
 		Sketches: []*pb.Sketch{{Values: make([]float32, 1<<20)}},
-	}})
+	}}, grpc.Trailer(&trailer))
 	wantOwner(t, err, a)
+	if got := trailer.Get("grpc-retry-pushback-ms"); !slices.Equal(got, []string{"-1"}) {
+		t.Errorf("pushback %q: gRPC repeats the call where it does not belong", got)
+	}
 }
 
 // cable is a TCP connection to NATS that can be cut.
