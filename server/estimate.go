@@ -91,6 +91,7 @@ type estimate struct {
 	chunk               int // elements
 	seed                uint64
 	largest, least      float64 // Ritz values, at the last look
+	reserved            int64   // bytes
 	release             func()
 }
 
@@ -109,7 +110,8 @@ func (s *Server) openEstimate(r *run, start *pb.EstimateSpectrumStart) (*estimat
 	if busy {
 		return nil, estimateInProgress(r.id)
 	}
-	release, err := s.reserve(r.id, e.bytes(e.products), e.waysOut(min(s.options.MaxRunBytes, s.memory.free())))
+	e.reserved = e.bytes(e.products)
+	release, err := s.reserve(r.id, e.reserved, e.waysOut(min(s.options.MaxRunBytes, s.memory.free())))
 	if err != nil {
 		return nil, err
 	}

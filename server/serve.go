@@ -92,6 +92,7 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
 		s.log.Info("serving", "network", l.Addr().Network(), "address", l.Addr().String())
+		defer s.post.open(l)()
 		go func() { failed <- g.Serve(l) }()
 	}
 	var err error

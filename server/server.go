@@ -23,6 +23,8 @@ type Server struct {
 	runs    store.Store[*run]
 	memory  budget
 	tenants tenants
+	// post shares memory with trainers on this machine.
+	post post
 	// preparation works ahead of runs' next steps.
 	preparation preparation
 
@@ -45,6 +47,7 @@ func New(options Options) *Server {
 		stopping: make(chan struct{}),
 	}
 	s.preparation.work = s.prepare
+	s.post.log = s.log
 	s.metrics = newMetrics(s, options.Metrics)
 	return s
 }
