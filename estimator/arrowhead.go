@@ -42,16 +42,18 @@ func (a *arrowhead) evaluate(x float64, split int) (f, above, below float64) {
 const (
 	// secularSteps bounds the iteration; five or six are usual.
 	secularSteps = 60
-	// secularAccuracy is relative to the interval between the poles. Sketches
-	// carry seven digits.
-	secularAccuracy = 1e-11
+	// secularAccuracy is the length of the last correction, relative to the root
+	// and to the interval between the poles. Corrections square: the root is then
+	// exact to twice as many digits.
+	secularAccuracy = 1e-7
 )
 
 // root returns the eigenvalue below pole i-1 and above pole i, for i from 0 to
 // the number of poles.
 func (a *arrowhead) root(i int) float64 {
 	lo, hi := a.bracket(i)
-	x := lo + (hi-lo)/2
+	width := hi - lo
+	x := lo + width/2
 	for range secularSteps {
 		f, above, below := a.evaluate(x, i-1)
 		if f > 0 {
@@ -60,11 +62,14 @@ func (a *arrowhead) root(i int) float64 {
 			lo = x
 		}
 		next := a.step(i, x, f, above, below)
+		if math.Abs(next-x) <= secularAccuracy*min(math.Abs(x), width) {
+			return min(max(next, lo), hi)
+		}
 		if !(next > lo && next < hi) {
 			next = lo + (hi-lo)/2
-		}
-		if math.Abs(next-x) <= secularAccuracy*min(math.Abs(x), hi-lo+math.Abs(next-x)) || next == lo || next == hi {
-			return next
+			if next == lo || next == hi {
+				return next
+			}
 		}
 		x = next
 	}

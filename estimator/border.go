@@ -18,7 +18,7 @@ const leastBorder = 1e-2
 // column, in the Ritz basis an arrowhead.
 type border struct {
 	row  int       // the window's row of b
-	p, e []float64 // U'b and b' Y V Sigma^-1
+	p, e []float64 // U'b and b'H U, then u'H U
 	rho  float64
 	head arrowhead
 	// left and right are the border in the Ritz basis, a pole each; kept[i] is
@@ -42,7 +42,7 @@ func (b *border) grow(n int) {
 func (w *Window) prepareBorder() {
 	s := &w.solver
 	b := &s.border
-	n, r := len(s.cols), s.order
+	r := s.order
 	b.row, b.rho = w.count-1, 0
 	norm := math.Sqrt(w.inner(b.row, b.row))
 	if norm == 0 {
@@ -50,15 +50,13 @@ func (w *Window) prepareBorder() {
 	}
 	w.coordinates(b.row)
 	square := 1.0
-	y := s.block[:n]
-	for j, cj := range s.cols {
-		y[j] = (w.inner(b.row, cj) - w.inner(b.row, cj+1)) / (w.rates[cj] * norm) * s.weight[j]
+	for k, p := range s.pivot[:r] {
+		b.p[k] = s.coef[k] / norm
+		square -= b.p[k] * b.p[k]
+		c := s.cols[p]
+		b.e[k] = (w.inner(b.row, c) - w.inner(b.row, c+1)) / (w.rates[c] * norm) * s.weight[p]
 	}
-	for i := range r {
-		b.p[i] = s.coef[i] / norm
-		square -= b.p[i] * b.p[i]
-		b.e[i] = dot64(s.v[i*n:i*n+n], y) / s.sigma[i]
-	}
+	s.backward(b.e[:r])
 	if square < leastBorder*leastBorder {
 		return
 	}
@@ -70,12 +68,8 @@ func (w *Window) prepareBorder() {
 		}
 		b.e[j] = sum / b.rho
 	}
-	for k := range r { // times Z
-		b.left[k] = 0
-		for i := range r {
-			b.left[k] += b.e[i] * s.z[i*r+k]
-		}
-	}
+	copy(s.work, b.e[:r])
+	s.schur.along(b.left, s.work)
 }
 
 // completeBorder adds the product of the newest pair, H b = (s_row -
@@ -110,7 +104,7 @@ func (w *Window) completeBorder() bool {
 	for i := range r {
 		b.cross += (b.e[i] + b.right[i]) * s.coef[i]
 	}
-	s.toRitz(b.right)
+	s.schur.coordinates(b.right)
 	return finite(b.head.tip)
 }
 
@@ -137,15 +131,15 @@ func (s *solver) couple() bool {
 			kept = append(kept, i)
 		}
 	}
-	slices.SortFunc(kept, func(i, j int) int { return cmp.Compare(s.wr[j], s.wr[i]) })
+	slices.SortFunc(kept, func(i, j int) int { return cmp.Compare(s.schur.re[j], s.schur.re[i]) })
 	b.head.pole, b.head.weight = b.head.pole[:0], b.head.weight[:0]
 	b.kept = kept[:0]
 	for _, i := range kept {
-		if n := len(b.kept); n > 0 && s.wr[i] == s.wr[b.kept[n-1]] {
+		if n := len(b.kept); n > 0 && s.schur.re[i] == s.schur.re[b.kept[n-1]] {
 			continue // equal poles, a conjugate pair's real part, count once
 		}
 		b.kept = append(b.kept, i)
-		b.head.pole = append(b.head.pole, s.wr[i])
+		b.head.pole = append(b.head.pole, s.schur.re[i])
 		b.head.weight = append(b.head.weight, b.left[i]*b.right[i])
 	}
 	limit := spuriousFactor * s.model.Secant
@@ -162,7 +156,7 @@ func (s *solver) borderedModel() {
 	b, m := &s.border, &s.model
 	for i := range s.order {
 		if !slices.Contains(b.kept, i) { // not coupled: an eigenvalue as it is
-			m.Theta = append(m.Theta, s.wr[i])
+			m.Theta = append(m.Theta, s.schur.re[i])
 			m.Energy = append(m.Energy, s.coef[i]*s.coef[i])
 		}
 	}

@@ -35,10 +35,12 @@ var (
 //		err := l.Absorb(product(l.Probe()))
 //	}
 //
-// Every vector is orthogonalised against all before it by two passes of
-// classical Gram-Schmidt, which keeps the basis orthogonal to the order of the
-// rounding error (Giraud, Langou, Rozloznik and van den Eshof, Numer. Math.
-// 101, 2005), so no ghost copies of eigenvalues appear.
+// Every vector takes the three-term recurrence and is then orthogonalised
+// against all before it by classical Gram-Schmidt, repeated where that takes
+// much of it away, which keeps the basis orthogonal to the order of the rounding
+// error (Daniel, Gragg, Kaufman and Stewart, Math. Comp. 30, 1976; Giraud,
+// Langou, Rozloznik and van den Eshof, Numer. Math. 101, 2005), so no ghost
+// copies of eigenvalues appear.
 //
 // When the basis spans an invariant subspace the run goes on with a fresh
 // random vector orthogonal to it. The off-diagonal entry is zero there, so Ritz
@@ -54,7 +56,14 @@ type Lanczos struct {
 	// closed counts the invariant subspaces completed.
 	closed int
 
-	vectors basis
+	vectors *basis
+	// rough is a bound on the residuals that storing the vectors leaves: the
+	// largest norm of beta_j (v_{j+1} - its stored form), and the largest residual
+	// below that which was taken for zero. Float64 leaves none.
+	rough     float64
+	precision Precision
+	// coarseness is the largest norm of a unit vector's rounding so far.
+	coarseness float64
 	// diag and off are alpha_1.. and beta_1.., the last beta being the norm of
 	// the residual that the next probe points along.
 	diag, off []float64
@@ -65,25 +74,57 @@ type Lanczos struct {
 	// scale is the largest product norm so far, a lower bound on |H|.
 	scale float64
 	work  []float64
+	// warm is nil in a run from a random vector alone.
+	warm *warm
 	// spectrum is the latest one read off, which holds while its Products are
 	// Steps.
 	spectrum Spectrum
 }
 
+// LanczosConfig says how to run [Lanczos]. Dimension and Products must be at
+// least 1.
+type LanczosConfig struct {
+	// Dimension is that of the operator, and Products the number of products at
+	// most; no more than Dimension are taken.
+	Dimension, Products int
+	// Seed is that of the random start vector.
+	//
+	// The vector is a function of (seed, dimension) alone. Before normalisation
+	// its entry i is the integer sum of the four 16-bit words of mix(mix(seed) + i)
+	// less 131070, mix being one step of splitmix64; its law is close to the
+	// normal, and any language can reproduce it. Later random vectors replace seed
+	// by seed + 1, seed + 2 and so on.
+	Seed uint64
+	// Precision is that of the stored vectors, and of the probes.
+	Precision Precision
+	// Parallel lends cores. Results do not depend on it.
+	Parallel Parallel
+	// Kept are Ritz vectors of an earlier run on an operator close to this one, of
+	// the same dimension and precision ([Lanczos.Keep]). They are used where
+	// Products exceeds their number.
+	Kept *RitzVectors
+}
+
 // NewLanczos starts a run of at most min(dim, maxSteps) products on an operator
-// of dimension dim >= 1, from a random unit vector.
-//
-// The vector is a function of (seed, dim) alone. Before normalisation its entry
-// i is the integer sum of the four 16-bit words of mix(mix(seed) + i) less
-// 131070, mix being one step of splitmix64; its law is close to the normal, and
-// any language can reproduce it. Later random vectors replace seed by seed + 1,
-// seed + 2 and so on.
+// of dimension dim >= 1, from a random unit vector, in float64.
 func NewLanczos(dim, maxSteps int, seed uint64) (*Lanczos, error) {
-	l, err := newLanczos(dim, maxSteps, seed)
+	return LanczosConfig{Dimension: dim, Products: maxSteps, Seed: seed}.Start()
+}
+
+// Start starts a run from the random unit vector of the seed.
+func (c LanczosConfig) Start() (*Lanczos, error) {
+	l, err := c.run()
 	if err != nil {
 		return nil, err
 	}
-	l.vectors.append(l.work, l.draw(l.work))
+	if n := c.kept(); n > 0 {
+		if l.warm, err = c.warmStart(l.vectors); err != nil {
+			return nil, err
+		}
+		l.vectors.read(0, l.work)
+		return l, nil
+	}
+	l.adopt(l.draw(l.work))
 	return l, nil
 }
 
@@ -93,50 +134,60 @@ func NewLanczos(dim, maxSteps int, seed uint64) (*Lanczos, error) {
 // [DetectScales] assumes a random start, and takes a region that holds less
 // than its share of the start's energy for empty.
 func NewLanczosFrom(start []float64, maxSteps int) (*Lanczos, error) {
-	l, err := newLanczos(len(start), maxSteps, 0)
+	l, err := LanczosConfig{Dimension: len(start), Products: maxSteps}.run()
 	if err != nil {
 		return nil, err
 	}
-	norm := norm2(start)
+	norm := l.vectors.norm(start)
 	if !isFinite(norm) {
 		return nil, fmt.Errorf("start vector: %w", ErrNotFinite)
 	}
 	if norm == 0 {
 		return nil, errors.New("estimator: start vector is zero")
 	}
-	for i, x := range start {
-		l.work[i] = math.Ldexp(x, -exponent(norm))
-	}
-	l.vectors.append(l.work, norm2(l.work))
+	l.vectors.scale(l.work, start, exponent(norm))
+	l.adopt(l.vectors.norm(l.work))
 	return l, nil
 }
 
-func newLanczos(dim, maxSteps int, seed uint64) (*Lanczos, error) {
-	if dim < 1 {
-		return nil, fmt.Errorf("estimator: dimension %d, want at least 1", dim)
+// run is a run without a start vector.
+func (c LanczosConfig) run() (*Lanczos, error) {
+	if c.Dimension < 1 {
+		return nil, fmt.Errorf("estimator: dimension %d, want at least 1", c.Dimension)
 	}
-	if maxSteps < 1 {
-		return nil, fmt.Errorf("estimator: %d steps, want at least 1", maxSteps)
+	if c.Products < 1 {
+		return nil, fmt.Errorf("estimator: %d steps, want at least 1", c.Products)
 	}
 	return &Lanczos{
-		dim:     dim,
-		limit:   min(dim, maxSteps),
-		seed:    seed,
-		vectors: basis{dim: dim},
-		work:    make([]float64, dim),
+		dim:       c.Dimension,
+		limit:     min(c.Dimension, c.Products),
+		seed:      c.Seed,
+		vectors:   newBasis(c.Dimension, c.Precision, c.Parallel),
+		precision: c.Precision,
+		work:      make([]float64, c.Dimension),
 	}, nil
 }
 
-// LanczosBytes is the memory that a run of min(dim, maxSteps) = k products
-// holds at its end: 8 * (dim*(k+1) + 5*k + m*(m-1)/2 + m*(k-m)) bytes, m being
-// min(k, 32), for k basis vectors and one work vector in float64, the
-// tridiagonal matrix, a spectrum, and the sketch of the parts that
-// reorthogonalisation removed. Finding the spectrum borrows [SpectrumBytes] more.
-// It is a float64 because the product may exceed an int64.
-func LanczosBytes(dim, maxSteps int) float64 {
-	d, k := float64(dim), float64(min(dim, maxSteps))
+// Bytes is the memory that a run of k = min(Dimension, Products) products holds
+// at its end:
+//
+//	Dimension * (b*k + 8)                    k basis vectors of b bytes an element
+//	                                         (8, or 4 below float64), one work vector
+//	8 * (5*k + m*(m-1)/2 + m*(k-m))          the tridiagonal matrix, a spectrum, and
+//	                                         the sketch of what reorthogonalisation
+//	                                         removed, m = min(k, 32)
+//	p * (12*min(Dimension, 2048) + 8*(k+1))  scratch, p = ceil(Dimension/65536)
+//
+// Kept vectors are among the k, and bring 8*n*(k+1) bytes more for n of them.
+// Finding the spectrum borrows [SpectrumBytes] more. It is a float64 because the
+// sum may exceed an int64.
+func (c LanczosConfig) Bytes() float64 {
+	d, k := float64(c.Dimension), float64(min(c.Dimension, c.Products))
 	m := min(k, skewRows)
-	return 8 * (d*(k+1) + 5*k + m*(m-1)/2 + m*(k-m))
+	return d*(float64(c.Precision.Bytes())*k+8) +
+		8*(5*k+m*(m-1)/2+m*(k-m)) +
+		scratchBytes(c.Dimension) + 8*float64(panels(c.Dimension))*(k+1) +
+		8*float64(c.kept())*(k+1)
 }
 
 // SpectrumBytes bounds what finding the spectrum of k products borrows, here and
@@ -150,13 +201,22 @@ func (l *Lanczos) Steps() int { return len(l.diag) }
 func (l *Lanczos) Done() bool { return l.Steps() == l.limit }
 
 // Probe is the unit vector whose product with the operator is wanted next, or
-// nil when the run is done. It must not be written to and is valid until the
-// next Absorb.
+// nil when the run is done: the stored vector, so that rounding it to the
+// [Precision] is exact. It must not be written to and is valid until the next
+// Absorb.
 func (l *Lanczos) Probe() []float64 {
 	if l.Done() {
 		return nil
 	}
-	return l.vectors.row(l.Steps())
+	return l.work
+}
+
+// adopt makes work/norm the next vector of the basis and the next probe, and
+// returns the norm of its rounding.
+func (l *Lanczos) adopt(norm float64) float64 {
+	rounding := l.vectors.append(l.work, norm)
+	l.coarseness = max(l.coarseness, rounding)
+	return rounding
 }
 
 // Absorb takes the product of the operator with [Lanczos.Probe]. It copies
@@ -169,47 +229,79 @@ func (l *Lanczos) Absorb(product []float64) error {
 	if len(product) != l.dim {
 		return fmt.Errorf("product of length %d for dimension %d: %w", len(product), l.dim, ErrDimension)
 	}
-	norm := norm2(product)
+	norm := l.vectors.norm(product)
 	if !(norm <= largestNorm) {
 		return fmt.Errorf("product: %w", ErrNotFinite)
 	}
-	k := l.Steps()
 	l.scale = max(l.scale, norm)
-	copy(l.work, product)
-	removed := l.vectors.orthogonalise(l.work)
-	beta := norm2(l.work)
-	if beta <= l.negligible() {
-		beta = 0
+	// The passes work on a vector of length 1/2 to 1.
+	exp := exponent(norm)
+	alpha := l.vectors.scaleDot(l.work, product, exp, l.Steps())
+	if l.Steps() < l.warm.count() {
+		l.absorbKept(alpha, exp)
+		return nil
 	}
-	l.diag = append(l.diag, removed[k])
-	if k > 0 {
-		removed[k-1] -= l.off[k-1]
+	removed, rest := l.vectors.orthogonalise(l.work, l.recurrence(alpha, exp)...)
+	for i, c := range removed {
+		removed[i] = math.Ldexp(c, exp)
 	}
-	l.skew = append(l.skew, fold(removed[:k]))
-	l.off = append(l.off, beta)
-	if beta == 0 {
-		l.closed++
-	}
+	l.extend(removed, math.Ldexp(rest, exp))
 	if l.Done() {
 		return nil
 	}
-	if beta == 0 {
-		beta = l.restart()
+	if l.off[len(l.off)-1] == 0 {
+		l.adopt(l.restart())
+	} else {
+		l.rough = max(l.rough, l.off[len(l.off)-1]*l.adopt(rest))
 	}
-	l.vectors.append(l.work, beta)
 	return nil
+}
+
+// recurrence is what the three-term recurrence takes off the product with the
+// latest vector, both times 2^-exp.
+func (l *Lanczos) recurrence(alpha float64, exp int) []term {
+	k := l.Steps()
+	near := []term{{k, alpha}}
+	if k > l.warm.count() && l.off[k-1] > 0 {
+		near = append(near, term{k - 1, math.Ldexp(l.off[k-1], -exp)})
+	}
+	return near
+}
+
+// extend adds a column to the tridiagonal matrix: what orthogonalisation
+// removed from a product, and the norm of the rest.
+func (l *Lanczos) extend(removed []float64, beta float64) {
+	k := l.Steps()
+	if beta <= l.negligible() {
+		if l.precision != Float64 {
+			l.rough = max(l.rough, beta)
+		}
+		beta = 0
+		l.closed++
+	}
+	l.diag = append(l.diag, removed[k])
+	first := l.warm.count()
+	l.warm.border(removed[:first])
+	if k > first {
+		removed[k-1] -= l.off[k-1]
+	}
+	l.skew = append(l.skew, fold(removed[first:k]))
+	l.off = append(l.off, beta)
 }
 
 // negligible is the residual norm below which the next direction is rounding
 // error: products and projections are sums of dim terms, whose errors add up
 // like a random walk to about roundoff*sqrt(dim) times the product's norm
 // (the statistical rule of Higham, Accuracy and Stability of Numerical Algorithms); four
-// such sums meet in a step. Either mistake is harmless: a residual of this size
-// taken for zero moves no eigenvalue by more than itself, and noise taken for a
-// direction is a restart with a random vector. Below smallestNormal the entries
-// have lost their digits.
+// such sums meet in a step. What rounding a stored vector, or a product of that
+// precision, adds is at most coarseness times the norm of the operator; the two
+// may add up. Either mistake is harmless: a residual of this size taken for zero
+// moves no eigenvalue by more than itself, and noise taken for a direction is a
+// restart with a random vector. Below smallestNormal the entries have lost their
+// digits.
 func (l *Lanczos) negligible() float64 {
-	return math.Sqrt(float64(l.dim)) * max(4*roundoff*l.scale, smallestNormal)
+	rounding := math.Sqrt(float64(l.dim)) * max(4*roundoff*l.scale, smallestNormal)
+	return max(rounding, 2*l.coarseness*l.scale)
 }
 
 // restart fills work with a random vector orthogonal to the basis and returns
@@ -217,15 +309,11 @@ func (l *Lanczos) negligible() float64 {
 // that loses nearly all its length is made orthogonal again until a pass keeps
 // more than half ("twice is enough", Parlett, section 6.9).
 func (l *Lanczos) restart() float64 {
-	norm := l.draw(l.work)
 	for {
-		l.vectors.orthogonalise(l.work)
-		next := norm2(l.work)
-		if next > norm/2 {
-			return next
-		}
-		if norm = next; norm == 0 {
-			norm = l.draw(l.work)
+		l.vectors.scale(l.work, l.work, exponent(l.draw(l.work)))
+		// The passes repeat while they take more than half of what is left.
+		if _, norm := l.vectors.orthogonalise(l.work); norm > tiny {
+			return norm
 		}
 	}
 }
@@ -236,11 +324,13 @@ func (l *Lanczos) draw(v []float64) float64 {
 	for {
 		key := splitmix64(l.seed + l.block)
 		l.block++
-		for i := range v {
-			h := splitmix64(key + uint64(i))
-			v[i] = float64(int64(h&0xffff+h>>16&0xffff+h>>32&0xffff+h>>48) - 131070)
-		}
-		if norm := norm2(v); norm > 0 {
+		l.vectors.walk(func(_, lo, hi int) {
+			for i := lo; i < hi; i++ {
+				h := splitmix64(key + uint64(i))
+				v[i] = float64(int64(h&0xffff+h>>16&0xffff+h>>32&0xffff+h>>48) - 131070)
+			}
+		})
+		if norm := l.vectors.norm(v); norm > 0 {
 			return norm
 		}
 	}
@@ -297,6 +387,11 @@ func (l *Lanczos) Spectrum() Spectrum {
 func (l *Lanczos) decompose() Spectrum {
 	k := l.Steps()
 	s := Spectrum{Source: SourceLanczos, Dimension: int64(l.dim), Products: k}
+	if l.warm != nil {
+		s.Ritz, _ = l.ritzVectors()
+		s.Stiffest = stiffest(s.Ritz)
+		return s
+	}
 	if k == 0 {
 		return s
 	}
@@ -306,7 +401,7 @@ func (l *Lanczos) decompose() Spectrum {
 	}
 	s.Ritz = make([]RitzValue, k)
 	for i, v := range e.values {
-		residual := math.Hypot(l.off[k-1]*e.last(i), norm2(e.image(i)))
+		residual := math.Hypot(math.Hypot(l.off[k-1]*e.last(i), norm2(e.image(i))), l.rough)
 		s.Ritz[i] = RitzValue{Value: v, Weight: e.weight(i), Bound: clampFinite(residual)}
 	}
 	s.Stiffest = stiffest(s.Ritz)
@@ -327,8 +422,13 @@ func isFinite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 // Converged reports whether the run can stop: the edges of every scale have
 // settled to a share rel of their own size ([Settled]; 0.05 is a good value),
 // or the Krylov space of the start vector is complete, which for a random one
-// holds every distinct eigenvalue. It takes of the order of k^2 operations for k
-// products.
+// holds every distinct eigenvalue. A run from kept Ritz vectors can also stop
+// when it has confirmed the spectrum that they come from ([Lanczos.Spectrum]
+// then returns that, moved to where its edges are now): every kept vector is
+// still a Ritz vector, its residual larger by no more than rel of its value, no
+// Ritz value lies outside the edges, and an eigenvalue twice as stiff as the stiffest edge would
+// have been seen. It takes of the order of k^2 operations for k products, k^3
+// with kept vectors.
 func (l *Lanczos) Converged(rel float64) bool {
-	return l.closed > 0 || Settled(l.Spectrum(), rel)
+	return l.closed > 0 || l.confirm(rel) || Settled(l.Spectrum(), rel)
 }

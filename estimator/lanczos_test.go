@@ -43,7 +43,13 @@ func step(t testing.TB, l *Lanczos, h operator) {
 // lanczos runs k products on h.
 func lanczos(t testing.TB, h operator, dim, k int, seed uint64) *Lanczos {
 	t.Helper()
-	l, err := NewLanczos(dim, k, seed)
+	return LanczosConfig{Dimension: dim, Products: k, Seed: seed}.complete(t, h)
+}
+
+// complete runs all products on h.
+func (c LanczosConfig) complete(t testing.TB, h operator) *Lanczos {
+	t.Helper()
+	l, err := c.Start()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,6 +57,16 @@ func lanczos(t testing.TB, h operator, dim, k int, seed uint64) *Lanczos {
 		step(t, l, h)
 	}
 	return l
+}
+
+// stored are the vectors of the basis.
+func stored(l *Lanczos) [][]float64 {
+	rows := make([][]float64, l.vectors.rows.count())
+	for j := range rows {
+		rows[j] = make([]float64, l.dim)
+		l.vectors.read(j, rows[j])
+	}
+	return rows
 }
 
 func randomSymmetric(rng *rand.Rand, n int) *mat.SymDense {
@@ -162,11 +178,12 @@ func TestLanczosBasisIsOrthonormal(t *testing.T) {
 		// Two passes leave c*k*roundoff (Giraud et al.), and normalisation one
 		// unit more.
 		tol := 4 * roundoff * float64(len(d))
-		for i := range l.vectors.rows {
+		rows := stored(l)
+		for i, v := range rows {
 			for j := range i + 1 {
 				dot := 0.0
-				for c, x := range l.vectors.row(i) {
-					dot += x * l.vectors.row(j)[c]
+				for c, x := range v {
+					dot += x * rows[j][c]
 				}
 				if i == j {
 					dot--
@@ -370,20 +387,33 @@ func TestLanczosBytes(t *testing.T) {
 		d[i] = float64(i)
 	}
 	for _, k := range []int{1, 12, skewRows, skewRows + 1, dim} {
-		l := lanczos(t, diagonalOperator(d), dim, k, 1)
-		const numbersPerRitzValue = 3
-		held := len(l.work) + len(l.diag) + len(l.off) + numbersPerRitzValue*len(l.Spectrum().Ritz)
-		for _, row := range l.vectors.rows {
-			held += len(row)
-		}
-		for _, column := range l.skew {
-			held += cap(column)
-		}
-		if got := LanczosBytes(dim, k); got != float64(8*held) {
-			t.Errorf("LanczosBytes(%d, %d) = %v, the run holds %d", dim, k, got, 8*held)
+		for _, p := range []Precision{Float64, Float32, BFloat16} {
+			c := LanczosConfig{Dimension: dim, Products: k, Seed: 1, Precision: p}
+			l := c.complete(t, diagonalOperator(d))
+			const numbersPerRitzValue = 3
+			held := 8 * (len(l.work) + len(l.diag) + len(l.off) + numbersPerRitzValue*len(l.Spectrum().Ritz) + cap(l.vectors.sums))
+			switch r := l.vectors.rows.(type) {
+			case *rows64:
+				for _, v := range r.v {
+					held += 8 * len(v)
+				}
+			case *rows32:
+				for _, v := range r.v {
+					held += 4 * len(v)
+				}
+			}
+			for _, column := range l.skew {
+				held += 8 * cap(column)
+			}
+			for _, s := range l.vectors.scratch {
+				held += 8*len(s.f64) + 4*len(s.f32)
+			}
+			if got := c.Bytes(); got != float64(held) {
+				t.Errorf("%+v takes %v bytes, the run holds %d", c, got, held)
+			}
 		}
 	}
-	if LanczosBytes(dim, 1000) != LanczosBytes(dim, dim) {
+	if many := (LanczosConfig{Dimension: dim, Products: 1000}); many.Bytes() != (LanczosConfig{Dimension: dim, Products: dim}).Bytes() {
 		t.Error("more steps than dimensions need more memory")
 	}
 }
@@ -445,9 +475,9 @@ func TestLanczosBoundsAreResidualNorms(t *testing.T) {
 	l := lanczos(t, func(dst, v []float64) {
 		mat.NewVecDense(dim, dst).MulVec(a, mat.NewVecDense(dim, v))
 	}, dim, k, 9)
-	basis := mat.NewDense(dim, k, nil)
+	basis, rows := mat.NewDense(dim, k, nil), stored(l)
 	for j := range k {
-		basis.SetCol(j, l.vectors.row(j))
+		basis.SetCol(j, rows[j])
 	}
 	reference := decomposeDense(t, tridiagonal{diag: l.diag, off: l.off[:k-1]})
 	var ritz, residuals mat.Dense
@@ -599,7 +629,10 @@ func TestLanczosNoNaN(t *testing.T) {
 		entry := rapid.OneOf(rapid.Just(0.0), rapid.Just(1.0), rapid.Float64Range(-1, 1), rapid.Float64Range(-1e295, 1e295), rapid.Float64Range(-1e-290, 1e-290))
 		d := rapid.SliceOfN(entry, n, n).Draw(t, "diagonal")
 		u := rapid.SliceOfN(entry, n, n).Draw(t, "vector")
-		l, err := NewLanczos(n, n, rapid.Uint64().Draw(t, "seed"))
+		l, err := LanczosConfig{
+			Dimension: n, Products: n, Seed: rapid.Uint64().Draw(t, "seed"),
+			Precision: rapid.SampledFrom([]Precision{Float64, Float32, BFloat16}).Draw(t, "precision"),
+		}.Start()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -649,20 +682,22 @@ func FuzzLanczos(f *testing.F) {
 		if len(d) == 0 {
 			return
 		}
-		l, err := NewLanczos(len(d), len(d), uint64(len(data)))
-		if err != nil {
-			t.Fatal(err)
-		}
 		product := make([]float64, len(d))
-		for !l.Done() {
-			diagonalOperator(d)(product, l.Probe())
-			if err := l.Absorb(product); err != nil {
-				if !errors.Is(err, ErrNotFinite) {
-					t.Fatal(err)
-				}
-				break
+		for _, p := range []Precision{Float64, Float32, BFloat16} {
+			l, err := LanczosConfig{Dimension: len(d), Products: len(d), Seed: uint64(len(data)), Precision: p}.Start()
+			if err != nil {
+				t.Fatal(err)
 			}
-			checkSpectrum(t, l.Spectrum())
+			for !l.Done() {
+				diagonalOperator(d)(product, l.Probe())
+				if err := l.Absorb(product); err != nil {
+					if !errors.Is(err, ErrNotFinite) {
+						t.Fatal(err)
+					}
+					break
+				}
+				checkSpectrum(t, l.Spectrum())
+			}
 		}
 		beta := make([]float64, len(d))
 		for i, x := range d {

@@ -3,11 +3,6 @@ package estimator
 import (
 	"math"
 	"slices"
-
-	"gonum.org/v1/gonum/lapack"
-	lapackgonum "gonum.org/v1/gonum/lapack/gonum"
-
-	"gonum.org/v1/gonum/blas"
 )
 
 // Constants of [Window.Solve]; docs/mathematics.md shows what halving and
@@ -60,43 +55,38 @@ type Model struct {
 func (m Model) Known() bool { return len(m.Theta) > 0 }
 
 // solver is the workspace of Solve. Vectors in the span of the pairs are written
-// in the basis U = B V Sigma^-1 of rank r, or in that of the Ritz vectors U Z.
+// in the basis U = B_p R^-1 of rank r, B_p the pivots among the columns, or in
+// that of the Ritz vectors U Z.
 type solver struct {
-	lapack lapackgonum.Implementation
-
 	cols   []int     // rows of the window that are columns of B
 	weight []float64 // factor that makes each a column: recency over length
 	rank   int       // numerical rank of B
-	v      []float64 // rank x n, right singular vectors of B as rows
-	sigma  []float64 // singular values of B, largest first
-	half   []float64 // rank x n, V' B'Y
+	pivot  []int     // the columns that the basis is made of, by index in cols
+	u      []float64 // n x n, the coordinates in U of column j as row j
+	rest   []float64 // squared distance of each column from the span so far
 	t      []float64 // rank x rank, the projected Hessian
 	order  int       // r, of the leading block of T that is believed
-	z      []float64 // r x r, its eigenvectors as columns
-	lu     []float64 // r x r, z factorised
-	pivots []int
-	wr, wi []float64
+	schur  schur     // of that block
 	// symmetric[r-1]: the leading block of T of order r is nearly symmetric.
 	symmetric []bool
 
 	border border
 	coef   []float64
-	block  []float64
 	work   []float64
 	model  Model
 }
 
 func (s *solver) grow(n int) {
-	if cap(s.sigma) > n {
+	if cap(s.coef) > n {
 		return
 	}
 	n++ // room for the border
 	square := func() []float64 { return make([]float64, n*n) }
 	line := func() []float64 { return make([]float64, n) }
-	s.cols, s.weight = make([]int, 0, n), make([]float64, 0, n)
-	s.v, s.half, s.t, s.z, s.lu, s.block = square(), square(), square(), square(), square(), square()
-	s.sigma, s.wr, s.wi, s.coef = line(), line(), line(), line()
-	s.work, s.pivots, s.symmetric = make([]float64, 64*n), make([]int, n), make([]bool, 0, n)
+	s.cols, s.weight, s.pivot = make([]int, 0, n), make([]float64, 0, n), make([]int, 0, n)
+	s.u, s.t, s.rest, s.coef, s.work = square(), square(), line(), line(), line()
+	s.symmetric = make([]bool, 0, n)
+	s.schur.grow(n)
 	s.border.grow(n)
 	s.model.Theta, s.model.Energy = make([]float64, 0, n), make([]float64, 0, n)
 }
@@ -123,7 +113,7 @@ func (w *Window) Solve() Model {
 	w.coordinates(last)
 	span, curvature := dot64(s.coef[:s.order], s.coef[:s.order]), s.quadratic()
 	bordered := w.linked && w.completeBorder()
-	s.toRitz(s.coef)
+	s.schur.coordinates(s.coef)
 	if bordered && s.couple() {
 		s.borderedModel()
 		span += s.border.u * s.border.u
@@ -152,18 +142,16 @@ func (w *Window) solvePairs() {
 	w.columns()
 	w.basis()
 	w.project()
-	s.consistentRanks()
 	secant := w.largestSecant()
+	s.consistentRanks(spuriousFactor * secant)
 	s.order = 0
-	for r := s.rank; r > 0; r-- {
-		if s.symmetric[r-1] && s.eigen(r) && s.stiffest(r) <= spuriousFactor*secant {
-			copy(s.lu[:r*r], s.z[:r*r])
-			if s.lapack.Dgetrf(r, r, s.lu, r, s.pivots[:r]) {
-				s.order = r
-				return
-			}
+	for r := len(s.symmetric); r > 0; r-- {
+		if s.symmetric[r-1] && s.schur.decompose(s.t, s.rank, r) && s.schur.radius() <= spuriousFactor*secant {
+			s.order = r
+			return
 		}
 	}
+	s.schur.n = 0
 }
 
 // secant is |s_j - s_{j+1}|/(rate_j |s_j|).
@@ -201,61 +189,104 @@ func (w *Window) columns() {
 	slices.Reverse(s.weight)
 }
 
-// basis decomposes the weighted Gram matrix B'B = V Sigma^2 V' up to its
-// numerical rank.
+// basis orthonormalises the columns, each time the one that sticks out most, by
+// a pivoted Cholesky decomposition P'B'B P = R'R of their weighted Gram matrix,
+// up to its numerical rank.
 func (w *Window) basis() {
 	s := &w.solver
 	n := len(s.cols)
-	s.rank = 0
-	if n == 0 {
-		return
+	s.rank, s.pivot = 0, s.pivot[:0]
+	for j, cj := range s.cols {
+		s.rest[j] = w.inner(cj, cj) * s.weight[j] * s.weight[j]
 	}
-	a := s.block[:n*n]
-	for i, ci := range s.cols {
-		for j, cj := range s.cols {
-			a[i*n+j] = w.inner(ci, cj) * s.weight[i] * s.weight[j]
+	least := gramFloor
+	for s.rank < n {
+		p := 0
+		for j, v := range s.rest[:n] {
+			if v > s.rest[p] {
+				p = j
+			}
 		}
-	}
-	if !s.lapack.Dsyev(lapack.EVCompute, blas.Lower, n, a, n, s.sigma[:n], s.work, len(s.work)) {
-		return
-	}
-	slices.Reverse(s.sigma[:n])
-	for s.rank < n && s.sigma[s.rank] > gramFloor*s.sigma[0] {
-		i := s.rank
-		s.sigma[i] = math.Sqrt(s.sigma[i])
-		for k := range n {
-			s.v[i*n+k] = a[k*n+n-1-i]
+		if s.rank == 0 {
+			least *= s.rest[p]
 		}
-		s.rank++
+		if !(s.rest[p] > least) {
+			return
+		}
+		w.pick(p)
 	}
 }
 
-// project forms T = Sigma^-1 V' (B'Y) V Sigma^-1.
+// pick takes column p into the basis.
+func (w *Window) pick(p int) {
+	s := &w.solver
+	n, k := len(s.cols), s.rank
+	length := math.Sqrt(s.rest[p])
+	own := s.u[p*n : p*n+k]
+	row, factor := w.gram[s.cols[p]*(w.pairs+1):], s.weight[p]/length
+	for j, cj := range s.cols {
+		c := s.u[j*n : j*n+k+1]
+		if s.rest[j] < 0 {
+			continue
+		}
+		c[k] = row[cj]*s.weight[j]*factor - dot64(own, c[:k])/length
+		s.rest[j] = max(s.rest[j]-c[k]*c[k], 0)
+	}
+	s.u[p*n+k], s.rest[p] = length, -1
+	s.pivot = append(s.pivot, p)
+	s.rank++
+}
+
+// pivotRow is row k of R', as far as its diagonal.
+func (s *solver) pivotRow(k int) []float64 {
+	from := s.pivot[k] * len(s.cols)
+	return s.u[from : from+k+1]
+}
+
+// project forms T = R'^-1 (B'Y) R^-1 of the pivots.
 func (w *Window) project() {
 	s := &w.solver
-	n := len(s.cols)
-	for j, cj := range s.cols {
-		y := s.coef[:n]
-		for i, ci := range s.cols {
-			y[i] = (w.inner(ci, cj) - w.inner(ci, cj+1)) / w.rates[cj] * s.weight[i] * s.weight[j]
+	r := s.rank
+	for k, p := range s.pivot {
+		row := s.t[k*r : k*r+r]
+		gram := w.gram[s.cols[p]*(w.pairs+1):]
+		for l, q := range s.pivot {
+			c := s.cols[q]
+			row[l] = (gram[c] - gram[c+1]) / w.rates[c] * s.weight[p] * s.weight[q]
 		}
-		for i := range s.rank {
-			s.half[i*n+j] = dot64(s.v[i*n:i*n+n], y)
+		own := s.pivotRow(k)
+		for i, f := range own[:k] {
+			for l, v := range s.t[i*r : i*r+r] {
+				row[l] -= f * v
+			}
+		}
+		for l := range row {
+			row[l] /= own[k]
 		}
 	}
-	for i := range s.rank {
-		for j := range s.rank {
-			s.t[i*s.rank+j] = dot64(s.half[i*n:i*n+n], s.v[j*n:j*n+n]) / (s.sigma[i] * s.sigma[j])
-		}
+	for i := range r {
+		s.backward(s.t[i*r : i*r+r])
+	}
+}
+
+// backward replaces the row vector x by x R^-1.
+func (s *solver) backward(x []float64) {
+	for k := range x {
+		own := s.pivotRow(k)
+		x[k] = (x[k] - dot64(own[:k], x[:k])) / own[k]
 	}
 }
 
 // consistentRanks fills, for each order r up to the rank, whether the leading
-// block of T is nearly symmetric.
-func (s *solver) consistentRanks() {
+// block of T is nearly symmetric, with no curvature of a basis vector beyond the
+// limit.
+func (s *solver) consistentRanks(limit float64) {
 	var skew, norm float64
 	s.symmetric = s.symmetric[:0]
 	for i := range s.rank {
+		if math.Abs(s.t[i*s.rank+i]) > limit {
+			return
+		}
 		norm += s.t[i*s.rank+i] * s.t[i*s.rank+i]
 		for j := range i {
 			a, b := s.t[i*s.rank+j], s.t[j*s.rank+i]
@@ -266,71 +297,20 @@ func (s *solver) consistentRanks() {
 	}
 }
 
-// eigen computes eigenvalues and right eigenvectors of the leading block. The
-// block is scaled to entries of at most 1 and cleared of what is then below
-// tiny: balancing in gonum 0.17 may not end on matrices that reach from
-// underflow to overflow.
-func (s *solver) eigen(r int) bool {
-	const tiny = 1e-100
-	largest := 0.0
-	for i := range r {
-		for _, v := range s.t[i*s.rank : i*s.rank+r] {
-			largest = max(largest, math.Abs(v))
-		}
-	}
-	_, exponent := math.Frexp(largest)
-	for i := range r {
-		for j, v := range s.t[i*s.rank : i*s.rank+r] {
-			if v = math.Ldexp(v, -exponent); math.Abs(v) < tiny {
-				v = 0
-			}
-			s.block[i*r+j] = v
-		}
-	}
-	if s.lapack.Dgeev(lapack.LeftEVNone, lapack.RightEVCompute, r, s.block[:r*r], r,
-		s.wr[:r], s.wi[:r], nil, 1, s.z[:r*r], r, s.work, len(s.work)) != 0 {
-		return false
-	}
-	for i := range r {
-		s.wr[i], s.wi[i] = math.Ldexp(s.wr[i], exponent), math.Ldexp(s.wi[i], exponent)
-	}
-	return true
-}
-
-func (s *solver) stiffest(r int) float64 {
-	m := 0.0
-	for i := range r {
-		m = max(m, math.Hypot(s.wr[i], s.wi[i]))
-	}
-	return m
-}
-
 // coordinates fills coef with those of a row of the window in U.
 func (w *Window) coordinates(row int) {
 	s := &w.solver
-	n := len(s.cols)
-	for i := range s.order {
-		sum := 0.0
-		for k, ck := range s.cols {
-			sum += s.v[i*n+k] * w.inner(ck, row) * s.weight[k]
-		}
-		s.coef[i] = sum / s.sigma[i]
+	for k, p := range s.pivot[:s.order] {
+		s.coef[k] = w.inner(s.cols[p], row) * s.weight[p]
 	}
-}
-
-// toRitz changes a vector from U to the Ritz vectors: Z^-1 x.
-func (s *solver) toRitz(x []float64) {
-	if s.order == 0 {
-		return
-	}
-	s.lapack.Dgetrs(blas.NoTrans, s.order, 1, s.lu, s.order, s.pivots[:s.order], x, 1)
+	s.backward(s.coef[:s.order])
 }
 
 // plainModel fills the model from the complete pairs and the current gradient's
 // Ritz coordinates.
 func (s *solver) plainModel() {
 	for i := range s.order {
-		s.model.Theta = append(s.model.Theta, s.wr[i])
+		s.model.Theta = append(s.model.Theta, s.schur.re[i])
 		s.model.Energy = append(s.model.Energy, s.coef[i]*s.coef[i])
 	}
 }

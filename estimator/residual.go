@@ -24,7 +24,7 @@ func (w *Window) Spectrum() Spectrum {
 	}
 	fresh.coordinates(last)
 	span := dot64(s.coef[:s.order], s.coef[:s.order])
-	s.toRitz(s.coef)
+	s.schur.coordinates(s.coef)
 	s.plainModel()
 	s.model.Secant = fresh.largestSecant()
 	s.model.settle(span / fresh.inner(last, last))
@@ -48,10 +48,10 @@ func (w *Window) residuals() []float64 {
 	for i := range order {
 		order[i] = i
 	}
-	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(s.wr[j], s.wr[i]) })
+	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(s.schur.re[j], s.schur.re[i]) })
 	bounds := make([]float64, r)
 	for k, column := range order {
-		bounds[k] = w.residual(s.wr[column], s.inColumns(column))
+		bounds[k] = w.residual(s.schur.re[column], s.inColumns(column))
 	}
 	return bounds
 }
@@ -75,16 +75,18 @@ func (w *Window) residual(theta float64, x []float64) float64 {
 	return math.Sqrt(max(yy-2*theta*by+theta*theta*bb, 0)/bb) + float32Rounding*rounding/math.Sqrt(bb)
 }
 
-// inColumns are the coordinates of Ritz vector k in the columns of B: V Sigma^-1
-// z.
+// inColumns are the coordinates of Ritz vector k in the columns of B: R^-1 z of
+// the pivots.
 func (s *solver) inColumns(k int) []float64 {
-	n := len(s.cols)
-	x := make([]float64, n)
-	for i := range s.order {
-		c := s.z[i*s.order+k] / s.sigma[i]
-		for j := range n {
-			x[j] += c * s.v[i*n+j]
+	x := make([]float64, len(s.cols))
+	z := s.schur.vector(k)
+	for i := s.order - 1; i >= 0; i-- {
+		own := s.pivotRow(i)
+		z[i] /= own[i]
+		for l, f := range own[:i] {
+			z[l] -= f * z[i]
 		}
+		x[s.pivot[i]] = z[i]
 	}
 	return x
 }

@@ -30,6 +30,17 @@ type RitzValue struct {
 	// Eigenvalue Problem, theorem 4.5.1). For [SourceSketch] the residual is
 	// measured in the sketch, so it is an estimate.
 	Bound float64
+	// Probe is the start vector it belongs to, from 0. Only [JoinProbes] makes
+	// more than one.
+	Probe int
+}
+
+// within is r with a weight in [0, 1] and a bound of at least 0, as other
+// evidence than this package's may not have them.
+func (r RitzValue) within() RitzValue {
+	r.Weight = max(0, min(1, r.Weight))
+	r.Bound = max(0, r.Bound)
+	return r
 }
 
 // Spectrum is what is known of the Hessian's eigenvalues. It is a value: no
@@ -50,6 +61,28 @@ type Spectrum struct {
 	Dimension int64
 	// Products is the number of Hessian-vector products spent.
 	Products int
+}
+
+// Probes is the number of start vectors behind the Ritz values, at least 1.
+func (s Spectrum) Probes() int { return len(byProbe(s.Ritz)) }
+
+// byProbe parts Ritz values by their start vectors, in the order in which these
+// first appear. There is at least one part.
+func byProbe(ritz []RitzValue) [][]RitzValue {
+	index := map[int]int{}
+	parts := make([][]RitzValue, 1)
+	for _, r := range ritz {
+		i, known := index[r.Probe]
+		if !known {
+			i = len(index)
+			index[r.Probe] = i
+		}
+		if i == len(parts) {
+			parts = append(parts, nil)
+		}
+		parts[i] = append(parts[i], r.within())
+	}
+	return parts
 }
 
 // Known reports whether the spectrum holds a Ritz value.

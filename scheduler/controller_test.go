@@ -452,7 +452,7 @@ func TestALastingRiseIsAccepted(t *testing.T) {
 func TestRecoveryNeverClosesTheTrustRegion(t *testing.T) {
 	tr := newTrainer(9, 1, 0.5)
 	c := mustController(t, tr.config())
-	for range 20 {
+	for range 5 {
 		tr.apply(mustObserve(t, c, tr.observe()).Rate)
 	}
 	c.s.Last.Rate = 0

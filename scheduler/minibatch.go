@@ -11,21 +11,31 @@ import (
 
 // Constants of the mini-batch road (docs/decisions/0019-mini-batches.md).
 const (
-	// burstPairs is the number of further steps for which a batch is held, each
-	// of which gives a curvature pair.
-	burstPairs = 6
+	// firstPairs and burstPairs are the numbers of further steps, in the first
+	// burst and in later ones, for which a batch is held. Each gives a curvature
+	// pair. The first finds the order of the rate; later ones are short, since a
+	// batch held for long is learnt by heart.
+	firstPairs = 6
+	burstPairs = 2
 	// burstPeriod is the number of steps from one burst to the next.
 	burstPeriod = 46
 	// sharpnessMemory is the decay of the sharpness known, per burst that shows
 	// less. A burst is a lower bound: it may miss half of the sharpness, and
 	// steps that have long been short leave nothing of the gradient along the
 	// stiffest direction. So only bursts at longRate of the rate for the
-	// sharpness known, or more, lower it, and none of the first earlyBursts, which
-	// come every earlyPeriod steps.
+	// sharpness known, or more, lower it, and none of the first settledBursts.
 	sharpnessMemory = 0.8
 	longRate        = 0.45
-	earlyBursts     = 5
-	earlyPeriod     = 12
+	settledBursts   = 2
+	// leastSignal is the mean cosine between gradients of successive batches below
+	// which noise, not curvature, limits the rate: a sharpness that has fallen is
+	// then no reason for longer steps. gradientMemory is the number of batches it
+	// is taken over.
+	leastSignal    = 0.1
+	gradientMemory = 20
+	// The first earlyBursts come every earlyPeriod steps.
+	earlyBursts = 5
+	earlyPeriod = 12
 	// sharpnessRate is the rate of plain gradient descent times the sharpness:
 	// the edge of stability, at which training holds itself.
 	sharpnessRate = 2
@@ -35,10 +45,23 @@ const (
 	// makes it fall in the end.
 	openEnded = 2
 	// ceilingGrowth is the factor by which rates rise from one step to the next.
-	ceilingGrowth = 1.1
-	// firstBurst divides the rate until a whole burst has been seen: its short
-	// steps see little of the sharpness.
-	firstBurst = 4
+	// On a held batch whose loss falls by at least goodFall of what its gradient
+	// promises they rise by heldGrowth, up to 1/heldGrowth of the limit, and not at
+	// all where it falls by less than poorFall: along a quadratic 1 - eta
+	// curvature/2 of the promise is kept, so that goodFall is half of the way to
+	// the line's minimum and poorFall the minimum.
+	ceilingGrowth = 1.08
+	heldGrowth    = 2
+	goodFall      = 0.75
+	poorFall      = 0.5
+	// heldShare of a rate that one held batch has admitted is served to others.
+	heldShare = 0.5
+	// firstLimit divides the limit for the first rate after the very first step,
+	// which was too short to see much of the sharpness.
+	firstLimit = 4
+	// coolDown is the share of the horizon over which rates fall to leastDecay in
+	// the end.
+	coolDown = 0.25
 	// lossMemory is the number of batches over which losses are averaged,
 	// leastLosses the number that an average needs, and lossOutlier the number of
 	// standard deviations beyond which a loss is no noise.
@@ -47,6 +70,13 @@ const (
 	lossOutlier = 6
 	// leastDecay is the least factor that the horizon multiplies a rate by.
 	leastDecay = 0.01
+	// calm is the number of steps between two alarms, blownCalm that between alarms
+	// of early bursts whose steps have driven the loss above the first one: they
+	// were several times too long, one halving does not do, and the noise of the
+	// losses, which they have driven up too, is no measure. How far above tells
+	// only a loss with a lower bound.
+	calm      = 6
+	blownCalm = 2
 	// forgotten is the weight at which momentum's memory of a step that was not
 	// reported counts as none.
 	forgotten = 1e-3
@@ -71,8 +101,16 @@ type bursts struct {
 	Sharpness, Provisional float64
 	Seen                   int
 	Shortest               float64
-	// Ceiling is the longest rate that the warmup allows, 0 before there is one.
-	Ceiling float64
+	// Ceiling is the longest rate that the warmup allows, 0 before there is one,
+	// and Shared what it was before the batch that is being held, 0 between bursts.
+	Ceiling, Shared float64
+	// Fall is the fall of a held batch's loss over the last step, as a share of
+	// what the gradient promised; 0: unknown.
+	Fall float64
+	// Cosine is the mean cosine of the angle between successive batches'
+	// gradients, of Angles so far.
+	Cosine float64
+	Angles int
 	// Smooth and Variance are of the losses of the latest of Batches batches, Best
 	// is the least Smooth so far, Calm the number of steps since the loss last
 	// outgrew its bound.
@@ -103,7 +141,7 @@ func (c *Controller) miniBatchStep(o Observation, linked bool) Decision {
 			d.Rate, d.Guard = limit, GuardPredictedLoss
 		}
 	default:
-		d.Rate, d.Reason, d.Scale = c.warmUp(limit)*c.decay(o.Step), ReasonPlanned, 0
+		d.Rate, d.Reason, d.Scale = c.warmUp(limit, linked)*c.decay(o.Step), ReasonPlanned, 0
 		if b.Ceiling < limit {
 			d.Reason, d.Guard = ReasonWarmup, GuardWarmupGrowth
 		}
@@ -114,16 +152,28 @@ func (c *Controller) miniBatchStep(o Observation, linked bool) Decision {
 	return d
 }
 
-// warmUp holds the rate below a ceiling that rises step by step, from the
-// trainer's own rate or a share of the limit, whichever is less: sharpness shows
-// only as steps grow, and rises early in training.
-func (c *Controller) warmUp(limit float64) float64 {
+// warmUp holds the rate below a ceiling that begins with the trainer's own rate or
+// a share of the limit, whichever is less, and rises: sharpness shows only as
+// steps grow, and rises early in training. It rises fastest on a held batch, whose
+// loss tells at once whether the step was good.
+func (c *Controller) warmUp(limit float64, held bool) float64 {
 	b := &c.s.Bursts
-	if b.Seen == 0 {
-		b.Ceiling = min(limit/firstBurst, c.cfg.FallbackRate)
-	} else {
-		b.Ceiling = min(ceilingGrowth*b.Ceiling, limit)
+	switch {
+	case held && b.Shared == 0:
+		b.Shared = b.Ceiling
+	case !held && b.Shared > 0:
+		b.Ceiling = max(min(b.Shared, b.Ceiling), heldShare*b.Ceiling)
+		b.Shared = 0
 	}
+	switch {
+	case b.Ceiling == 0:
+		b.Ceiling = min(limit/firstLimit, c.cfg.FallbackRate)
+	case held && b.Fall > goodFall:
+		b.Ceiling = max(b.Ceiling, min(heldGrowth*b.Ceiling, limit/heldGrowth))
+	case !held || b.Fall >= poorFall:
+		b.Ceiling *= ceilingGrowth
+	}
+	b.Ceiling = min(b.Ceiling, limit)
 	return b.Ceiling
 }
 
@@ -145,16 +195,19 @@ func (b *bursts) spectrum() estimator.Spectrum {
 
 // validate checks a stored state for sketches of the given length.
 func (b *bursts) validate(dimension int) error {
-	if b.Wait < 0 || b.Left < 0 || b.Calm < 0 || b.Batches < 0 || b.Seen < 0 || len(b.Displacements) != len(b.Changes) || len(b.Displacements) >= burstPairs {
+	if b.Wait < 0 || b.Left < 0 || b.Calm < 0 || b.Batches < 0 || b.Seen < 0 || b.Angles < 0 || len(b.Displacements) != len(b.Changes) || len(b.Displacements) >= b.pairs() {
 		return errors.New("counter of a burst out of range")
 	}
-	for _, x := range []float64{b.Sharpness, b.Provisional, b.Shortest, b.Unknown, b.Ceiling, b.Variance} {
+	for _, x := range []float64{b.Sharpness, b.Provisional, b.Shortest, b.Unknown, b.Ceiling, b.Shared, b.Variance} {
 		if !(x >= 0) || !finite(x) {
 			return fmt.Errorf("burst with a number of %v", x)
 		}
 	}
-	if math.IsNaN(b.Smooth) || math.IsNaN(b.Best) {
+	if math.IsNaN(b.Smooth) || math.IsNaN(b.Best) || !finite(b.Fall) {
 		return errors.New("burst with an undefined loss")
+	}
+	if !(math.Abs(b.Cosine) <= 1+1e-6) {
+		return fmt.Errorf("burst with a cosine of %v", b.Cosine)
 	}
 	sketches := slices.Concat(b.Displacements, b.Changes)
 	for _, optional := range [][]float32{b.Velocity, b.Gradient, b.Displacement} {
@@ -179,14 +232,24 @@ func (c *Controller) sharpRate(sharpness float64) float64 {
 	return sharpnessRate * math.Pow(1-c.cfg.Momentum, momentumExponent) / sharpness
 }
 
-// decay is the factor for a step of a known horizon: half a cosine, down to a
-// hundredth.
+// decay is the factor for a step of a known horizon: 1, and in the last quarter a
+// straight line down to a hundredth. Rates that fall earlier cost more on short
+// horizons, where most of the way is still to be made, than they gain on long
+// ones.
 func (c *Controller) decay(step int64) float64 {
 	if c.cfg.Horizon == 0 {
 		return 1.0 / openEnded
 	}
-	share := min(float64(step)/float64(c.cfg.Horizon), 1)
-	return max((1+math.Cos(math.Pi*share))/2, leastDecay)
+	left := 1 - float64(step)/float64(c.cfg.Horizon)
+	return max(min(left/coolDown, 1), leastDecay)
+}
+
+// pairs is the number of steps for which the present burst holds its batch.
+func (b *bursts) pairs() int {
+	if b.Seen == 0 {
+		return firstPairs
+	}
+	return burstPairs
 }
 
 // schedule counts steps to the next burst and through it, and returns for how
@@ -196,7 +259,7 @@ func (b *bursts) schedule() int {
 	case b.Left > 0:
 		b.Left--
 	case b.Wait == 0:
-		b.Left, b.Wait = burstPairs, burstPeriod
+		b.Left, b.Wait = b.pairs(), burstPeriod
 		if b.Seen < earlyBursts {
 			b.Wait = earlyPeriod
 		}
@@ -209,31 +272,55 @@ func (b *bursts) schedule() int {
 // reads the sharpness off once the burst is over.
 func (c *Controller) collect(o Observation, linked bool) {
 	b := &c.s.Bursts
+	b.Fall = 0
 	if o.Sketch == nil || !linked || b.Displacement == nil {
 		b.Displacements, b.Changes = nil, nil
 		if !linked {
 			b.Left = 0 // the trainer has declined, or is done
+			b.compare(o.Sketch)
 		}
 	} else {
-		if len(b.Displacements) == 0 {
-			b.Shortest = o.AppliedRate
-		}
-		b.Shortest = min(b.Shortest, o.AppliedRate)
-		b.Displacements = append(b.Displacements, scaled(b.Displacement, -o.AppliedRate))
-		b.Changes = append(b.Changes, difference(o.Sketch, b.Gradient))
-		b.Provisional = max(b.Provisional, estimator.Sharpness(b.Displacements, b.Changes))
-		if len(b.Displacements) == burstPairs {
-			c.endBurst()
-		}
+		c.addPair(o)
 	}
 	c.follow(o)
+}
+
+func (c *Controller) addPair(o Observation) {
+	b := &c.s.Bursts
+	if len(b.Displacements) == 0 {
+		b.Shortest = o.AppliedRate
+	}
+	b.Shortest = min(b.Shortest, o.AppliedRate)
+	promised := o.AppliedRate * inner(b.Gradient, b.Displacement)
+	if fall := (c.s.Last.Loss - o.Loss) / promised; promised > 0 && finite(fall) {
+		b.Fall = fall
+	}
+	b.Displacements = append(b.Displacements, scaled(b.Displacement, -o.AppliedRate))
+	b.Changes = append(b.Changes, difference(o.Sketch, b.Gradient))
+	b.Provisional = max(b.Provisional, estimator.Sharpness(b.Displacements, b.Changes))
+	if len(b.Displacements) == b.pairs() {
+		c.endBurst()
+	}
+}
+
+// compare takes in the angle between the gradients of this batch and the last
+// one: its mean cosine is the share of the signal in a gradient's square.
+func (b *bursts) compare(sketch []float32) {
+	if sketch == nil || b.Gradient == nil {
+		return
+	}
+	squares := inner(sketch, sketch) * inner(b.Gradient, b.Gradient)
+	if cosine := inner(sketch, b.Gradient) / math.Sqrt(squares); squares > 0 && finite(cosine) {
+		b.Angles++
+		b.Cosine += (cosine - b.Cosine) / float64(min(b.Angles, gradientMemory))
+	}
 }
 
 // endBurst takes over what a whole burst has shown.
 func (c *Controller) endBurst() {
 	b := &c.s.Bursts
 	if b.Provisional > 0 {
-		if b.Seen >= earlyBursts && b.Shortest >= longRate*c.sharpRate(b.Sharpness) {
+		if b.Seen >= settledBursts && b.Cosine > leastSignal && b.Shortest >= longRate*c.sharpRate(b.Sharpness) {
 			b.Sharpness *= sharpnessMemory
 		}
 		b.Sharpness = max(b.Sharpness, b.Provisional)
@@ -281,18 +368,19 @@ func (c *Controller) follow(o Observation) {
 // watchLosses takes an outgrown loss for what sharpness does that no burst has
 // shown: the rate is halved, and the sharpness known is raised to what that rate
 // follows.
-func (c *Controller) watchLosses(o Observation, linked bool) {
+func (c *Controller) watchLosses(o Observation, held bool) {
 	b := &c.s.Bursts
 	if math.IsNaN(o.Loss) {
 		return
 	}
 	b.Calm++
-	outgrown := c.outgrown(o.Loss, linked)
-	if !linked {
+	blown := b.Seen < earlyBursts && c.cfg.HasLossBound && o.Loss > c.outgrownLimit(c.s.First)
+	outgrown := c.outgrown(o.Loss, held)
+	if !held {
 		b.average(o.Loss)
 		outgrown = outgrown || b.Batches > lossMemory && c.grown(b.Smooth, b.Best)
 	}
-	if !outgrown || b.Calm <= burstPairs {
+	if !(blown && b.Calm > blownCalm) && !(outgrown && b.Calm > calm) {
 		return
 	}
 	b.Batches, b.Calm = 0, 0 // growth is measured anew from here
@@ -313,8 +401,16 @@ func (c *Controller) outgrown(loss float64, held bool) bool {
 	if held {
 		return c.grown(loss, c.s.Last.Loss) && loss > b.Smooth
 	}
-	half := b.Smooth + (c.lossLimit(b.Smooth)-b.Smooth)*(math.Sqrt(c.cfg.MaxLossGrowth)-1)/(c.cfg.MaxLossGrowth-1)
-	return loss > half && loss > b.Smooth+lossOutlier*math.Sqrt(b.Variance)
+	return loss > c.outgrownLimit(b.Smooth) && loss > b.Smooth+b.noise()
+}
+
+// noise is how far from the mean a loss may be without being an outlier.
+func (b *bursts) noise() float64 { return lossOutlier * math.Sqrt(b.Variance) }
+
+// outgrownLimit is a loss grown by the root of [Config.MaxLossGrowth].
+func (c *Controller) outgrownLimit(loss float64) float64 {
+	share := (math.Sqrt(c.cfg.MaxLossGrowth) - 1) / (c.cfg.MaxLossGrowth - 1)
+	return loss + (c.lossLimit(loss)-loss)*share
 }
 
 // average takes the loss of a batch into the mean. Held batches don't count,
@@ -328,6 +424,15 @@ func (b *bursts) average(loss float64) {
 	b.Smooth += weight * off
 	b.Variance += weight * (off*off - b.Variance)
 	b.Best = min(b.Best, b.Smooth)
+}
+
+// inner is the inner product of two sketches.
+func inner(a, b []float32) float64 {
+	sum := 0.0
+	for i, x := range a {
+		sum += float64(x) * float64(b[i])
+	}
+	return sum
 }
 
 func scaled(v []float32, factor float64) []float32 {

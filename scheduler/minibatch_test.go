@@ -105,6 +105,69 @@ func TestMiniBatchRatesFollowTheSharpness(t *testing.T) {
 	}
 }
 
+// The first held batch finds the order of the rate: its loss falls as promised at
+// each step, so rates double until half of the limit; other batches then get half
+// of that, and rise slowly.
+func TestHeldBatchesRaiseTheRateFast(t *testing.T) {
+	s := newStochastic(Config{})
+	for i := range s.lambda {
+		s.lambda[i] /= 100 // far below what the trainer's own rate serves
+	}
+	c := mustController(t, s.cfg)
+	var rates []float64
+	for range firstPairs + 2 {
+		o := s.observe()
+		d := mustObserve(t, c, o)
+		s.apply(o, d)
+		rates = append(rates, d.Rate)
+	}
+	for i := 2; i <= firstPairs; i++ {
+		if rates[i] != heldGrowth*rates[i-1] {
+			t.Errorf("rate %d on the held batch is %v after %v", i, rates[i], rates[i-1])
+		}
+	}
+	if got, want := rates[firstPairs+1], heldShare*ceilingGrowth*rates[firstPairs]; math.Abs(got/want-1) > 1e-12 {
+		t.Errorf("rate on the next batch is %v, want %v", got, want)
+	}
+}
+
+// Where noise limits the rate, a sharpness that has fallen lengthens no step.
+func TestNoiseKeepsTheSharpness(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		cosine float64
+		falls  bool
+	}{{"signal", 0.5, true}, {"noise", 0, false}} {
+		controller := mustController(t, newStochastic(Config{}).cfg)
+		b := &controller.s.Bursts
+		b.Seen, b.Sharpness, b.Provisional, b.Cosine = settledBursts, 10, 1, c.cosine
+		b.Shortest = controller.sharpRate(10)
+		controller.endBurst()
+		if fell := b.Sharpness < 10; fell != c.falls {
+			t.Errorf("%s: sharpness %v after a burst that showed a tenth", c.name, b.Sharpness)
+		}
+	}
+}
+
+// Early steps several times too long drive the loss above the first one. One
+// halving does not do then.
+func TestBlownLossesHalveUntilTheyFall(t *testing.T) {
+	s := newStochastic(Config{})
+	c := mustController(t, s.cfg)
+	before := s.run(t, c, firstPairs+2).Rate
+	blown := 5 * c.s.First
+	const alarms = 4
+	for range alarms * (blownCalm + 1) {
+		o := s.observe()
+		o.Loss = blown
+		s.apply(o, mustObserve(t, c, o))
+	}
+	after := c.s.Bursts.Ceiling
+	if most := before * math.Pow(0.5, alarms) * math.Pow(ceilingGrowth, alarms*(blownCalm+1)); after > most {
+		t.Errorf("the ceiling is %v, want at most %v after a rate of %v", after, most, before)
+	}
+}
+
 func TestMiniBatchRatesFallOverAKnownHorizon(t *testing.T) {
 	rateAt := func(step int, horizon int64) float64 {
 		s := newStochastic(Config{Horizon: horizon})

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"multirate/estimator"
 )
@@ -50,7 +51,37 @@ func NewPlan(cfg Config, spectrum estimator.Spectrum) (Plan, error) {
 	if err != nil {
 		return Plan{}, fmt.Errorf("plan for %d scales: %w", len(scales.Groups), err)
 	}
+	split := estimator.SplitScales(spectrum)
+	if len(cycle.Rates) > 0 && len(split.Groups) > len(scales.Groups) {
+		finer, err := cycleFor(cfg.withDefaults(), split)
+		if err != nil {
+			return Plan{}, fmt.Errorf("plan for %d scales: %w", len(split.Groups), err)
+		}
+		if finer.flattest(split) < cycle.flattest(scales) ||
+			finer.flattest(split) == cycle.flattest(scales) && finer.Cost() < cycle.Cost() {
+			cycle = finer.relabelled(scales)
+		}
+	}
 	return Plan{spectrum, scales, cycle}, nil
+}
+
+// flattest is the lower edge of the flattest scale that the cycle serves, +Inf
+// for no rates.
+func (c Cycle) flattest(scales estimator.Scales) float64 {
+	if len(c.Rates) == 0 {
+		return math.Inf(1)
+	}
+	return scales.Groups[slices.Max(c.Scale)].Lo
+}
+
+// relabelled names each rate after the scale of s that is nearest to its root,
+// for a cycle that was made for other scales.
+func (c Cycle) relabelled(s estimator.Scales) Cycle {
+	c.Scale = slices.Clone(c.Scale)
+	for i, r := range c.Rates {
+		c.Scale[i] = nearestScale(s, 1/r)
+	}
+	return c
 }
 
 // Adopt takes a plan over. While no sketches come, its cycle is served open loop

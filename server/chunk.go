@@ -8,31 +8,41 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/mem"
 
+	"multirate/estimator"
 	pb "multirate/proto/multirate/v1"
 	"multirate/proto/multirate/v1/wire"
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// elementBytes is the size of one element in a format that is offered.
+// elementBytes is the size of one element.
 func elementBytes(format pb.VectorFormat) int {
-	if format == pb.VectorFormat_VECTOR_FORMAT_FLOAT64 {
+	switch format {
+	case pb.VectorFormat_VECTOR_FORMAT_FLOAT64:
 		return 8
+	case pb.VectorFormat_VECTOR_FORMAT_BFLOAT16:
+		return 2
+	default:
+		return 4
 	}
-	return 4
 }
 
-// appendElements appends the wire form of v to dst. Rounding to float32 is to
-// nearest.
+// appendElements appends the wire form of v to dst. Rounding is to nearest, ties
+// to even; to bfloat16 it goes through float32.
 func appendElements(dst []byte, v []float64, format pb.VectorFormat) []byte {
-	if format == pb.VectorFormat_VECTOR_FORMAT_FLOAT64 {
+	switch format {
+	case pb.VectorFormat_VECTOR_FORMAT_FLOAT64:
 		for _, x := range v {
 			dst = binary.LittleEndian.AppendUint64(dst, math.Float64bits(x))
 		}
-		return dst
-	}
-	for _, x := range v {
-		dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(float32(x)))
+	case pb.VectorFormat_VECTOR_FORMAT_BFLOAT16:
+		for _, x := range v {
+			dst = binary.LittleEndian.AppendUint16(dst, estimator.RoundBFloat16(float32(x)))
+		}
+	default:
+		for _, x := range v {
+			dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(float32(x)))
+		}
 	}
 	return dst
 }
@@ -165,12 +175,18 @@ func (d *chunkDecoder) decode(data []byte) error {
 	width := elementBytes(d.format)
 	into := d.elements[d.offset : d.offset+len(data)/width]
 	sum := 0.0 // finite numbers times zero add up to zero, others to NaN
-	if d.format == pb.VectorFormat_VECTOR_FORMAT_FLOAT64 {
+	switch d.format {
+	case pb.VectorFormat_VECTOR_FORMAT_FLOAT64:
 		for i := range into {
 			into[i] = math.Float64frombits(binary.LittleEndian.Uint64(data[8*i:]))
 			sum += 0 * into[i]
 		}
-	} else {
+	case pb.VectorFormat_VECTOR_FORMAT_BFLOAT16:
+		for i := range into {
+			into[i] = float64(estimator.BFloat16Value(binary.LittleEndian.Uint16(data[2*i:])))
+			sum += 0 * into[i]
+		}
+	default:
 		for i := range into {
 			into[i] = float64(math.Float32frombits(binary.LittleEndian.Uint32(data[4*i:])))
 			sum += 0 * into[i]

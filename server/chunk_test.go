@@ -10,20 +10,22 @@ import (
 	"google.golang.org/grpc/status"
 	"pgregory.net/rapid"
 
+	"multirate/estimator"
 	pb "multirate/proto/multirate/v1"
 )
 
 const (
 	float32Format = pb.VectorFormat_VECTOR_FORMAT_FLOAT32
 	float64Format = pb.VectorFormat_VECTOR_FORMAT_FLOAT64
+	bfloat16      = pb.VectorFormat_VECTOR_FORMAT_BFLOAT16
 )
 
 // TestChunksRoundTrip: whatever the vector, format and chunk sizes on either
 // side of the limit, decoding gives the encoded vector back: to the bit in
-// float64, rounded to nearest in float32.
+// float64, rounded to nearest in float32 and bfloat16.
 func TestChunksRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		format := rapid.SampledFrom([]pb.VectorFormat{float32Format, float64Format}).Draw(t, "format")
+		format := rapid.SampledFrom([]pb.VectorFormat{float32Format, float64Format, bfloat16}).Draw(t, "format")
 		v := rapid.SliceOfN(rapid.Float64Range(-1e30, 1e30), 1, 50).Draw(t, "vector")
 		size := rapid.IntRange(1, 60).Draw(t, "size")
 		e := chunkEncoder{vector: 3, elements: v, format: format, size: rapid.IntRange(1, size).Draw(t, "chunk")}
@@ -37,9 +39,12 @@ func TestChunksRoundTrip(t *testing.T) {
 			}
 		}
 		want := slices.Clone(v)
-		if format == float32Format {
-			for i, x := range v {
+		for i, x := range v {
+			switch format {
+			case float32Format:
 				want[i] = float64(float32(x))
+			case bfloat16:
+				want[i] = float64(estimator.BFloat16Value(estimator.RoundBFloat16(float32(x))))
 			}
 		}
 		if !d.done() || !slices.Equal(d.elements, want) {
@@ -148,15 +153,12 @@ func TestLastChunkMayNotOverrun(t *testing.T) {
 // outside the vector, stays where it was when it refuses, and takes nothing
 // that is not finite.
 func FuzzChunkDecoder(f *testing.F) {
-	f.Add(int32(0), int32(0), int64(0), int64(5), []byte("\x00\x00\x80\x3f"), true, false)
-	f.Add(int32(0), int32(0), int64(0), int64(5), []byte("12345678"), false, true)
-	f.Add(int32(1), int32(-1), int64(-8), int64(1)<<62, []byte(nil), true, false)
-	f.Fuzz(func(t *testing.T, vector, index int32, offset, total int64, data []byte, right, double bool) {
-		format, backing := float32Format, make([]float64, 9)
-		if double {
-			format = float64Format
-		}
-		d := chunkDecoder{elements: backing[2:7], format: format, size: 3}
+	f.Add(int32(0), int32(0), int64(0), int64(5), []byte("\x00\x00\x80\x3f"), true, byte(1))
+	f.Add(int32(0), int32(0), int64(0), int64(5), []byte("12345678"), false, byte(2))
+	f.Add(int32(1), int32(-1), int64(-8), int64(1)<<62, []byte(nil), true, byte(3))
+	f.Fuzz(func(t *testing.T, vector, index int32, offset, total int64, data []byte, right bool, format byte) {
+		formats, backing := []pb.VectorFormat{float32Format, float64Format, bfloat16}, make([]float64, 9)
+		d := chunkDecoder{elements: backing[2:7], format: formats[format%3], size: 3}
 		c := &pb.VectorChunk{Vector: vector, Index: index, Offset: offset, Total: total, Data: data}
 		if right {
 			c.Crc32C = crc32.Checksum(data, castagnoli)
@@ -169,7 +171,7 @@ func FuzzChunkDecoder(f *testing.F) {
 				}
 				break
 			}
-			if n := d.offset - before.offset; n < 1 || n > d.size || n*elementBytes(format) != len(data) {
+			if n := d.offset - before.offset; n < 1 || n > d.size || n*elementBytes(d.format) != len(data) {
 				t.Fatalf("took %d elements of %d bytes", n, len(data))
 			}
 			c.Index, c.Offset = d.index, int64(d.offset)

@@ -155,8 +155,7 @@ func (e *estimate) configure(start *pb.EstimateSpectrumStart, maxMessage int) er
 	case pb.VectorFormat_VECTOR_FORMAT_FLOAT64:
 		e.format = pb.VectorFormat_VECTOR_FORMAT_FLOAT64
 	case pb.VectorFormat_VECTOR_FORMAT_BFLOAT16:
-		return refuseField(codes.Unimplemented, ReasonNotOffered, "start.format",
-			"%v is not offered yet: use VECTOR_FORMAT_FLOAT32", start.GetFormat())
+		e.format = pb.VectorFormat_VECTOR_FORMAT_BFLOAT16
 	default:
 		v.add(ReasonOutOfRange, "start.format", "is %d, which this server does not know: use VECTOR_FORMAT_FLOAT32", start.GetFormat())
 	}
@@ -169,12 +168,31 @@ func (e *estimate) configure(start *pb.EstimateSpectrumStart, maxMessage int) er
 	return v.err()
 }
 
+// precisions are those in which vectors of each format are stored: a probe is
+// the stored vector.
+var precisions = map[pb.VectorFormat]estimator.Precision{
+	pb.VectorFormat_VECTOR_FORMAT_FLOAT32:  estimator.Float32,
+	pb.VectorFormat_VECTOR_FORMAT_FLOAT64:  estimator.Float64,
+	pb.VectorFormat_VECTOR_FORMAT_BFLOAT16: estimator.BFloat16,
+}
+
+// lanczos is the run of so many products.
+func (e *estimate) lanczos(products int) estimator.LanczosConfig {
+	return estimator.LanczosConfig{
+		Dimension: e.dimension,
+		Products:  products,
+		Seed:      e.seed,
+		Precision: precisions[e.format],
+		Parallel:  onAllCores,
+	}
+}
+
 // bytes is the memory of an estimate with so many products: the Lanczos basis,
 // what reading a spectrum off it borrows, the product, and three chunks on
 // their way in or out, in their wire form and as gRPC's copy.
 func (e *estimate) bytes(products int) int64 {
 	chunks := 6 * (min(e.chunk, e.dimension)*elementBytes(e.format) + chunkOverhead)
-	total := estimator.LanczosBytes(e.dimension, products) + estimator.SpectrumBytes(min(products, e.dimension)) +
+	total := e.lanczos(products).Bytes() + estimator.SpectrumBytes(min(products, e.dimension)) +
 		8*float64(e.dimension) + float64(chunks)
 	return int64(min(total, math.MaxInt64/2))
 }
@@ -199,7 +217,7 @@ func (e *estimate) waysOut(bytes int64) string {
 
 // estimate drives Lanczos; its vectors go their way.
 func (e *estimate) estimate(link *link, way vectors) (estimator.Spectrum, error) {
-	lanczos, err := estimator.NewLanczos(e.dimension, e.products, e.seed)
+	lanczos, err := e.lanczos(e.products).Start()
 	if err != nil {
 		return estimator.Spectrum{}, coreError(err)
 	}

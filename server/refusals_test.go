@@ -237,8 +237,6 @@ func TestCallsRefusedLeaveTheRun(t *testing.T) {
 		"estimate of nothing": {begin(&pb.EstimateSpectrumStart{RunId: "x"}), refusal{codes.NotFound, ReasonRunNotFound, ""}},
 		"more products than dimension": {begin(&pb.EstimateSpectrumStart{RunId: "r", MaxProducts: 16}),
 			refusal{invalid, ReasonOutOfRange, "start.max_products"}},
-		"bfloat16": {begin(&pb.EstimateSpectrumStart{RunId: "r", Format: pb.VectorFormat_VECTOR_FORMAT_BFLOAT16}),
-			refusal{codes.Unimplemented, ReasonNotOffered, "start.format"}},
 		"unknown format": {begin(&pb.EstimateSpectrumStart{RunId: "r", Format: 9}), refusal{invalid, ReasonOutOfRange, "start.format"}},
 		"chunks too large": {begin(&pb.EstimateSpectrumStart{RunId: "r", ChunkElements: 1<<20 + 1}),
 			refusal{invalid, ReasonOutOfRange, "start.chunk_elements"}},

@@ -45,8 +45,8 @@ func TestSharedMemoryGivesTheSpectrumOfChunks(t *testing.T) {
 	}
 	defer func() { _ = client.Close() }()
 	const n = 300_001 // several blocks, the last of them short
-	for _, float32s := range []bool{false, true} {
-		options := multirate.EstimateOptions{MaxProducts: 4, Float32: float32s, Seed: 7}
+	for _, format := range []multirate.VectorFormat{multirate.FormatFloat64, multirate.FormatFloat32, multirate.FormatBFloat16} {
+		options := multirate.EstimateOptions{MaxProducts: 4, Format: format, Seed: 7}
 		way := func(chunks bool) *multirate.Spectrum {
 			options.ChunksOnly = chunks
 			mapped := false
@@ -65,7 +65,7 @@ func TestSharedMemoryGivesTheSpectrumOfChunks(t *testing.T) {
 		shared, chunked := way(false), way(true)
 		for i, v := range shared.RitzValues {
 			if math.Float64bits(v.Value) != math.Float64bits(chunked.RitzValues[i].Value) {
-				t.Errorf("float32 %v: Ritz value %d is %v through memory, %v in chunks", float32s, i, v.Value, chunked.RitzValues[i].Value)
+				t.Errorf("%v: Ritz value %d is %v through memory, %v in chunks", format, i, v.Value, chunked.RitzValues[i].Value)
 			}
 		}
 	}

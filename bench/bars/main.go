@@ -91,6 +91,8 @@ func allBars() []bar {
 	all = append(all, randomBars()...)
 	all = append(all, wrongSpectrumBars()...)
 	all = append(all, planningBars()...)
+	all = append(all, spectrumBars()...)
+	all = append(all, lanczosBars()...)
 	all = append(all, commandBars()...)
 	return all
 }

@@ -21,6 +21,7 @@ type bench struct {
 	stop   func() error
 	done   map[string][]outcome // training runs that several bars share
 	rows   map[string]suite.Row // and those of the suite
+	dense  []dense              // matrices that two bars share
 }
 
 // outcome is one training run.

@@ -1,7 +1,7 @@
 // Command minibatch trains small networks on mini-batches at rates that the
 // service advises, untuned, and compares the validation loss after a fixed number
-// of steps with that of the best constant rate and the best cosine of a grid,
-// chosen in hindsight, with the same update rule on the same batches.
+// of steps with that of the best constant rate, cosine, CDAT and Schedule-Free of
+// a grid each, chosen in hindsight, with the same update rule on the same batches.
 package main
 
 import (
@@ -57,7 +57,7 @@ func compare(ctx context.Context, names []string, seeds int, first uint64, epoch
 		}
 	}()
 	fmt.Printf("%s/%s, %d cores, %s; seeds %d to %d; validation loss, medians\n\n", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), first, first+uint64(seeds)-1)
-	fmt.Println("task     batch  update rule   steps  multirate   range            best constant   best cosine     ratio")
+	fmt.Println("task     batch  update rule   steps  multirate   range            best constant   best cosine     best CDAT       Schedule-Free   ratio")
 	var ratios []float64
 	for _, name := range names {
 		t, err := newTask(name)
@@ -80,47 +80,81 @@ func compare(ctx context.Context, names []string, seeds int, first uint64, epoch
 	if !(median <= limit) {
 		verdict = "short"
 	}
-	fmt.Printf("\nmedian ratio to the better of the two: measured %.3f, limit %.2f: %s\n", median, limit, verdict)
+	fmt.Printf("\nmedian ratio to the best of the four: measured %.3f, limit %.2f: %s\n", median, limit, verdict)
 	return nil
+}
+
+// candidate is a way to train: an update, and the rates for it with each seed.
+type candidate struct {
+	update func(r rule, x []float64) update
+	open   func(seed uint64) (source, error)
+}
+
+// peers are the tuned ways, a grid of each.
+func (s setting) peers() [][]setup {
+	always := func(rates source) candidate {
+		return candidate{rule.update, func(uint64) (source, error) { return rates, nil }}
+	}
+	var constant, cosine, cdats, scheduleFree []setup
+	for _, rate := range s.rule.grid() {
+		constant = append(constant, setup{rate, always(fixed{rate, false, s.steps})})
+		cosine = append(cosine, setup{rate, always(fixed{rate, true, s.steps})})
+	}
+	for _, sigma := range cdatGrid {
+		cdats = append(cdats, setup{sigma, candidate{rule.update, func(uint64) (source, error) {
+			return newCDAT(sigma, s.task.network.dim()), nil
+		}}})
+	}
+	for _, rate := range scheduleFreeGrid {
+		rates := always(fixed{rate, false, s.steps})
+		scheduleFree = append(scheduleFree, setup{rate, candidate{newAveraged, rates.open}})
+	}
+	return [][]setup{constant, cosine, cdats, scheduleFree}
+}
+
+// setup is a candidate with the number that sets it.
+type setup struct {
+	number float64
+	candidate
 }
 
 // row measures and prints one setting and returns its ratio.
 func (s setting) row(ctx context.Context, client *multirate.Client, seeds int, first uint64) (float64, error) {
-	ours, err := s.losses(ctx, seeds, first, func(seed uint64) (source, error) { return newAdvised(ctx, client, s, seed) })
+	ours, err := s.losses(ctx, seeds, first, candidate{rule.update, func(seed uint64) (source, error) {
+		return newAdvised(ctx, client, s, seed)
+	}})
 	if err != nil {
 		return 0, err
 	}
-	best := map[bool]float64{false: math.Inf(1), true: math.Inf(1)}
-	rates := map[bool]float64{}
-	for _, cosine := range []bool{false, true} {
-		for _, rate := range s.rule.grid() {
-			all, err := s.losses(ctx, seeds, first, func(uint64) (source, error) { return fixed{rate, cosine, s.steps}, nil })
+	fmt.Printf("%-8s %5d  %-12s %6d  %9.4f   %.4f..%.4f   ", s.task.name, s.batch, s.rule.name, s.steps, middle(ours), ours[0], ours[len(ours)-1])
+	least := math.Inf(1)
+	for _, grid := range s.peers() {
+		best, number := math.Inf(1), 0.0
+		for _, c := range grid {
+			all, err := s.losses(ctx, seeds, first, c.candidate)
 			if err != nil {
 				return 0, err
 			}
-			if m := middle(all); m < best[cosine] {
-				best[cosine], rates[cosine] = m, rate
+			if m := middle(all); m < best {
+				best, number = m, c.number
 			}
 		}
+		fmt.Printf("%.4f at %-5g ", best, number)
+		least = min(least, best)
 	}
-	ratio := middle(ours) / min(best[false], best[true])
-	fmt.Printf("%-8s %5d  %-12s %6d  %9.4f   %.4f..%.4f   %.4f at %-5g %.4f at %-5g %5.2f\n", s.task.name, s.batch, s.rule.name, s.steps,
-		middle(ours), ours[0], ours[len(ours)-1], best[false], rates[false], best[true], rates[true], ratio)
+	ratio := middle(ours) / least
+	fmt.Printf("%5.2f\n", ratio)
 	return ratio, nil
 }
 
 // losses are the validation losses with every seed, ascending.
-func (s setting) losses(ctx context.Context, seeds int, first uint64, open func(seed uint64) (source, error)) ([]float64, error) {
+func (s setting) losses(ctx context.Context, seeds int, first uint64, c candidate) ([]float64, error) {
 	all := slices.Repeat([]float64{math.Inf(1)}, seeds)
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for i := range all {
-		group.Go(func() error {
-			rates, err := open(first + uint64(i))
-			if err != nil {
-				return err
-			}
-			all[i], err = s.train(ctx, first+uint64(i), rates)
+		group.Go(func() (err error) {
+			all[i], err = s.train(ctx, first+uint64(i), c)
 			return err
 		})
 	}

@@ -28,9 +28,24 @@ func (r rule) grid() []float64 {
 	return []float64{0.05, 0.1, 0.2, 0.5, 1, 1.5, 2, 3}
 }
 
+// scheduleFreeGrid is for Schedule-Free, which takes longer rates.
+var scheduleFreeGrid = []float64{0.1, 0.2, 0.5, 1, 2, 3, 5, 10}
+
+// point is where a step is to be taken from.
+type point struct {
+	step int
+	// batch names the data of loss and gradient g, at parameters x.
+	batch   uint64
+	loss    float64
+	x, g    []float64
+	descent []float64 // the step is -rate times this
+	// gradient is the same batch's at other parameters.
+	gradient func(x, g []float64)
+}
+
 // source gives the rate of each step, and whether to hold the batch for the next.
 type source interface {
-	rate(ctx context.Context, step int, batch uint64, loss float64, g []float64) (rate float64, hold bool, err error)
+	rate(ctx context.Context, p point) (rate float64, hold bool, err error)
 }
 
 // fixed is a rate, constant or falling over the steps like half a cosine.
@@ -40,11 +55,11 @@ type fixed struct {
 	steps  int
 }
 
-func (f fixed) rate(_ context.Context, step int, _ uint64, _ float64, _ []float64) (float64, bool, error) {
+func (f fixed) rate(_ context.Context, p point) (float64, bool, error) {
 	if !f.cosine {
 		return f.top, false, nil
 	}
-	return f.top * (1 + math.Cos(math.Pi*float64(step)/float64(f.steps))) / 2, false, nil
+	return f.top * (1 + math.Cos(math.Pi*float64(p.step)/float64(f.steps))) / 2, false, nil
 }
 
 // ownRate is what the trainer would use if the service knew nothing.
@@ -62,52 +77,54 @@ func newAdvised(ctx context.Context, client *multirate.Client, s setting, seed u
 	return advised{run}, err
 }
 
-func (a advised) rate(ctx context.Context, _ int, batch uint64, loss float64, g []float64) (float64, bool, error) {
-	advice, err := a.run.Rate(ctx, loss, g, multirate.OnBatch(batch))
+func (a advised) rate(ctx context.Context, p point) (float64, bool, error) {
+	advice, err := a.run.Rate(ctx, p.loss, p.g, multirate.OnBatch(p.batch))
 	return advice.LearningRate, advice.HoldBatchSteps > 0, err
 }
 
 // train takes the setting's steps and returns the validation loss, +Inf after a
 // divergence.
-func (s setting) train(ctx context.Context, seed uint64, rates source) (float64, error) {
-	n, data, mu := s.task.network, s.task.train, s.rule.momentum
-	x, g, v := n.start(seed), make([]float64, n.dim()), make([]float64, n.dim())
+func (s setting) train(ctx context.Context, seed uint64, c candidate) (float64, error) {
+	n, data := s.task.network, s.task.train
+	x, g := n.start(seed), make([]float64, n.dim())
+	rates, err := c.open(seed)
+	if err != nil {
+		return 0, err
+	}
+	update := c.update(s.rule, x)
 	shuffle := rand.New(rand.NewPCG(seed, 12))
 	var order, batch []int
-	hold := false
-	for step, id := 0, uint64(0); step < s.steps; step++ {
+	p := point{x: x, g: g, gradient: func(x, g []float64) { n.gradient(x, g, data, batch) }}
+	for hold := false; p.step < s.steps; p.step++ {
 		if !hold {
 			if len(order) < s.batch {
 				order = shuffle.Perm(len(data.labels))
 			}
 			batch, order = order[:s.batch], order[s.batch:]
-			id++
+			p.batch++
 		}
-		loss := n.gradient(x, g, data, batch)
-		if math.IsNaN(loss) || math.IsInf(loss, 0) {
+		p.loss = n.gradient(x, g, data, batch)
+		if math.IsNaN(p.loss) || math.IsInf(p.loss, 0) {
 			return math.Inf(1), nil
 		}
-		rate, held, err := rates.rate(ctx, step, id, loss, g)
-		if err != nil {
+		p.descent = update.descent(g)
+		var rate float64
+		if rate, hold, err = rates.rate(ctx, p); err != nil {
 			return 0, err
 		}
-		hold = held
-		for i, gi := range g {
-			v[i] = mu*v[i] + gi
-			if u := v[i]; mu > 0 {
-				x[i] -= rate * (gi + mu*u)
-			} else {
-				x[i] -= rate * u
-			}
-		}
+		update.step(x, rate)
 	}
-	all := make([]int, len(s.task.validation.labels))
+	return n.judge(update.final(x), s.task.validation), nil
+}
+
+// judge is the loss over all of the data, +Inf where there is none.
+func (n network) judge(x []float64, data samples) float64 {
+	all := make([]int, len(data.labels))
 	for i := range all {
 		all[i] = i
 	}
-	loss := n.gradient(x, nil, s.task.validation, all)
-	if math.IsNaN(loss) {
-		loss = math.Inf(1)
+	if loss := n.gradient(x, nil, data, all); !math.IsNaN(loss) {
+		return loss
 	}
-	return loss, nil
+	return math.Inf(1)
 }

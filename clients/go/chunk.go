@@ -23,7 +23,8 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 type chunking struct {
 	// elements a chunk at most.
 	elements int
-	// width of an element on the wire, 4 or 8 bytes.
+	// width of an element on the wire: 8 bytes of float64, 4 of float32 or 2 of
+	// bfloat16.
 	width int
 }
 
@@ -57,15 +58,26 @@ func encodeChunks[T Float](c chunking, vector int32, v []T) iter.Seq[*wire.Outgo
 
 // encodeElements writes part to the whole of data.
 func encodeElements[T Float](width int, data []byte, part []T) {
-	if width == 4 {
-		for i, x := range part {
-			binary.LittleEndian.PutUint32(data[4*i:], math.Float32bits(float32(x)))
-		}
-		return
-	}
 	for i, x := range part {
-		binary.LittleEndian.PutUint64(data[8*i:], math.Float64bits(float64(x)))
+		switch width {
+		case 2:
+			binary.LittleEndian.PutUint16(data[2*i:], roundBFloat16(float32(x)))
+		case 4:
+			binary.LittleEndian.PutUint32(data[4*i:], math.Float32bits(float32(x)))
+		default:
+			binary.LittleEndian.PutUint64(data[8*i:], math.Float64bits(float64(x)))
+		}
 	}
+}
+
+// roundBFloat16 is the upper half of the float32 with 8 significant bits next to
+// x, ties to even. NaN stays one.
+func roundBFloat16(x float32) uint16 {
+	bits := math.Float32bits(x)
+	if math.IsNaN(float64(x)) {
+		return uint16(bits>>16) | 1<<6
+	}
+	return uint16((bits + 0x7fff + bits>>16&1) >> 16)
 }
 
 // decodeChunk writes the chunk's elements, whose data is in pieces, to v[filled:]
@@ -99,13 +111,14 @@ func decodeChunk[T Float](c chunking, v []T, filled int, vector int32, chunk *mu
 
 func decodeElements[T Float](width int, into []T, data []byte) {
 	into = into[:len(data)/width]
-	if width == 4 {
-		for i := range into {
-			into[i] = T(math.Float32frombits(binary.LittleEndian.Uint32(data[4*i:])))
-		}
-		return
-	}
 	for i := range into {
-		into[i] = T(math.Float64frombits(binary.LittleEndian.Uint64(data[8*i:])))
+		switch width {
+		case 2:
+			into[i] = T(math.Float32frombits(uint32(binary.LittleEndian.Uint16(data[2*i:])) << 16))
+		case 4:
+			into[i] = T(math.Float32frombits(binary.LittleEndian.Uint32(data[4*i:])))
+		default:
+			into[i] = T(math.Float64frombits(binary.LittleEndian.Uint64(data[8*i:])))
+		}
 	}
 }

@@ -16,6 +16,15 @@ type (
 	Progress    = multiratev1.EstimateSpectrumProgress
 	ParamGroup  = multiratev1.ParamGroup
 	Declaration = multiratev1.Run
+
+	VectorFormat = multiratev1.VectorFormat
+)
+
+// Number formats of probes and products.
+const (
+	FormatFloat32  = multiratev1.VectorFormat_VECTOR_FORMAT_FLOAT32
+	FormatFloat64  = multiratev1.VectorFormat_VECTOR_FORMAT_FLOAT64
+	FormatBFloat16 = multiratev1.VectorFormat_VECTOR_FORMAT_BFLOAT16
 )
 
 // Ways of planning learning rates from scales.

@@ -211,10 +211,7 @@ func (f *fakeService) EstimateSpectrum(stream multiratev1.LearningRateService_Es
 		return err
 	}
 	start := first.GetStart()
-	c := chunking{elements: int(start.GetChunkElements()), width: 8}
-	if start.GetFormat() == multiratev1.VectorFormat_VECTOR_FORMAT_FLOAT32 {
-		c.width = 4
-	}
+	c := chunking{elements: int(start.GetChunkElements()), width: wireWidths[start.GetFormat()]}
 	for i, probe := range f.probes {
 		for out := range encodeChunks(c, int32(i), probe) {
 			chunk := out.Chunk

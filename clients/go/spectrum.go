@@ -1,6 +1,7 @@
 package multirate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,9 +25,11 @@ type EstimateOptions struct {
 	// MaxProducts is the number of products at most, 1 to min(D, 1024). 0:
 	// min(D, 128). The service stops earlier once the scales have converged.
 	MaxProducts int
-	// Float32 sends float64 vectors as float32: half the bytes, but no scale
-	// flatter than about 1e-7 of the stiffest can be seen.
-	Float32 bool
+	// Format is that of probes and products on the wire, and of the basis in the
+	// service. 0: the trainer's own, float64 or float32. With FormatFloat32 no
+	// scale flatter than about 1e-7 of the stiffest can be seen. FormatBFloat16
+	// halves the bytes once more; no scale flatter than about 1e-2 can be seen.
+	Format VectorFormat
 	// ChunkElements is the number of elements a chunk at most, 1 to 1,048,576.
 	// 0: 262,144.
 	ChunkElements int
@@ -97,6 +100,13 @@ func estimateSpectrum[T Float](ctx context.Context, r *Run, hvp HessianVectorPro
 	}
 }
 
+// wireFormats are the formats by the bytes of an element, and wireWidths the
+// reverse.
+var (
+	wireFormats = map[int]VectorFormat{2: FormatBFloat16, 4: FormatFloat32, 8: FormatFloat64}
+	wireWidths  = map[VectorFormat]int{FormatBFloat16: 2, FormatFloat32: 4, FormatFloat64: 8}
+)
+
 // estimate is the trainer's end of one EstimateSpectrum stream.
 type estimate[T Float] struct {
 	stream multiratev1.LearningRateService_EstimateSpectrumClient
@@ -121,27 +131,20 @@ func newEstimate[T Float](r *Run, stream multiratev1.LearningRateService_Estimat
 		stream: stream, hvp: hvp, opts: opts, probe: make([]T, n), product: make([]T, n),
 		target: r.client.conn.Target(),
 	}
-	e.chunks = chunking{elements: opts.ChunkElements, width: elementWidth[T]()}
+	e.chunks = chunking{elements: opts.ChunkElements, width: cmp.Or(wireWidths[opts.Format], elementWidth[T]())}
 	if e.chunks.elements == 0 {
 		e.chunks.elements = defaultChunkElements
-	}
-	if opts.Float32 {
-		e.chunks.width = 4
 	}
 	return e
 }
 
 func (e *estimate[T]) start(id string) *multiratev1.EstimateSpectrumRequest {
 	_, local := socketPath(e.target)
-	format := multiratev1.VectorFormat_VECTOR_FORMAT_FLOAT64
-	if e.chunks.width == 4 {
-		format = multiratev1.VectorFormat_VECTOR_FORMAT_FLOAT32
-	}
 	return &multiratev1.EstimateSpectrumRequest{Message: &multiratev1.EstimateSpectrumRequest_Start{
 		Start: &multiratev1.EstimateSpectrumStart{
 			RunId:         id,
 			MaxProducts:   int32(e.opts.MaxProducts),
-			Format:        format,
+			Format:        wireFormats[e.chunks.width],
 			ChunkElements: int32(e.opts.ChunkElements),
 			Seed:          e.opts.Seed,
 			SharedMemory:  local && !e.opts.ChunksOnly,

@@ -31,7 +31,9 @@ func TestEstimateSpectrumAnswersEveryProbe(t *testing.T) {
 	}{
 		{"float64", EstimateOptions{ChunkElements: 2}, 3 * third},
 		{"one chunk", EstimateOptions{ChunkElements: 100}, 3 * third},
-		{"float32", EstimateOptions{ChunkElements: 1, Float32: true}, float64(float32(3 * float64(float32(third))))},
+		{"float32", EstimateOptions{ChunkElements: 1, Format: FormatFloat32}, float64(float32(3 * float64(float32(third))))},
+		// 1/3 becomes 171/512, and three times that, 513/512, becomes 1.
+		{"bfloat16", EstimateOptions{ChunkElements: 2, Format: FormatBFloat16}, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			service := &fakeService{probes: [][]float64{{third, 0, 0}, {0, third, 0}, {0, 0, third}}}

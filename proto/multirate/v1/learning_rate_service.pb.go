@@ -1424,8 +1424,10 @@ type EstimateSpectrumStart struct {
 	// min(dimension, 128). The service stops earlier once the scales have
 	// converged.
 	MaxProducts int32 `protobuf:"varint,2,opt,name=max_products,json=maxProducts,proto3" json:"max_products,omitempty"`
-	// Number format of probes and products. Unspecified means float32. With
-	// float32 no scale flatter than about 1e-7 of the stiffest can be seen.
+	// Number format of probes and products, and of the vectors that the service
+	// keeps (4 bytes an element for bfloat16 too). Unspecified means float32. With
+	// float32 no scale flatter than about 1e-7 of the stiffest can be seen, with
+	// bfloat16 none flatter than about 1e-2.
 	Format VectorFormat `protobuf:"varint,3,opt,name=format,proto3,enum=multirate.v1.VectorFormat" json:"format,omitempty"`
 	// Elements a chunk at most, 1 to 1,048,576, and no more than fit into the
 	// server's message limit (17 MiB by default; a client's own is often 4 MiB). 0

@@ -92,7 +92,7 @@ const (
 	VectorFormat_VECTOR_FORMAT_FLOAT32 VectorFormat = 1
 	// IEEE 754 binary64.
 	VectorFormat_VECTOR_FORMAT_FLOAT64 VectorFormat = 2
-	// The upper 16 bits of a binary32. Not offered yet: UNIMPLEMENTED.
+	// The upper 16 bits of a binary32, rounded to nearest, ties to even.
 	VectorFormat_VECTOR_FORMAT_BFLOAT16 VectorFormat = 3
 )
 
