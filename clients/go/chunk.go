@@ -58,13 +58,21 @@ func encodeChunks[T Float](c chunking, vector int32, v []T) iter.Seq[*wire.Outgo
 
 // encodeElements writes part to the whole of data.
 func encodeElements[T Float](width int, data []byte, part []T) {
-	for i, x := range part {
-		switch width {
-		case 2:
+	if littleEndian && width == elementWidth[T]() {
+		copy(data, bytesOf(part))
+		return
+	}
+	switch width {
+	case 2:
+		for i, x := range part {
 			binary.LittleEndian.PutUint16(data[2*i:], roundBFloat16(float32(x)))
-		case 4:
+		}
+	case 4:
+		for i, x := range part {
 			binary.LittleEndian.PutUint32(data[4*i:], math.Float32bits(float32(x)))
-		default:
+		}
+	default:
+		for i, x := range part {
 			binary.LittleEndian.PutUint64(data[8*i:], math.Float64bits(float64(x)))
 		}
 	}
@@ -111,14 +119,27 @@ func decodeChunk[T Float](c chunking, v []T, filled int, vector int32, chunk *mu
 
 func decodeElements[T Float](width int, into []T, data []byte) {
 	into = into[:len(data)/width]
-	for i := range into {
-		switch width {
-		case 2:
+	if littleEndian && width == elementWidth[T]() {
+		copy(bytesOf(into), data)
+		return
+	}
+	switch width {
+	case 2:
+		for i := range into {
 			into[i] = T(math.Float32frombits(uint32(binary.LittleEndian.Uint16(data[2*i:])) << 16))
-		case 4:
+		}
+	case 4:
+		for i := range into {
 			into[i] = T(math.Float32frombits(binary.LittleEndian.Uint32(data[4*i:])))
-		default:
+		}
+	default:
+		for i := range into {
 			into[i] = T(math.Float64frombits(binary.LittleEndian.Uint64(data[8*i:])))
 		}
 	}
+}
+
+// bytesOf is the memory of v.
+func bytesOf[T Float](v []T) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), len(v)*elementWidth[T]())
 }
