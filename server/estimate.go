@@ -92,6 +92,7 @@ type estimate struct {
 	seed                uint64
 	largest, least      float64 // Ritz values, at the last look
 	reserved            int64   // bytes
+	numerics            chan struct{}
 	release             func()
 }
 
@@ -101,7 +102,7 @@ func (s *Server) openEstimate(r *run, start *pb.EstimateSpectrumStart) (*estimat
 	if err := r.lock(); err != nil {
 		return nil, err
 	}
-	e := &estimate{run: r, life: r.life, dimension: int(r.decl.run.Dimension), seed: start.GetSeed()}
+	e := &estimate{run: r, life: r.life, dimension: int(r.decl.run.Dimension), seed: start.GetSeed(), numerics: s.numerics}
 	busy := r.estimating
 	r.mu.Unlock()
 	if err := e.configure(start, s.options.MaxMessageBytes); err != nil {
@@ -217,9 +218,15 @@ func (e *estimate) waysOut(bytes int64) string {
 
 // estimate drives Lanczos; its vectors go their way.
 func (e *estimate) estimate(link *link, way vectors) (estimator.Spectrum, error) {
-	lanczos, err := e.lanczos(e.products).Start()
+	var lanczos *estimator.Lanczos
+	err := e.compute(link, func() (err error) {
+		if lanczos, err = e.lanczos(e.products).Start(); err != nil {
+			return coreError(err)
+		}
+		return nil
+	})
 	if err != nil {
-		return estimator.Spectrum{}, coreError(err)
+		return estimator.Spectrum{}, err
 	}
 	product, look := make([]float64, e.dimension), 1
 	for converged := false; !lanczos.Done() && !converged; {
@@ -229,21 +236,38 @@ func (e *estimate) estimate(link *link, way vectors) (estimator.Spectrum, error)
 		if err := way.answer(int32(lanczos.Steps()), product); err != nil {
 			return estimator.Spectrum{}, err
 		}
-		if err := lanczos.Absorb(product); err != nil {
-			return estimator.Spectrum{}, estimatorError("product.data", err)
-		}
-		if err := link.in.interrupted(); err != nil {
+		err := e.compute(link, func() error {
+			if err := lanczos.Absorb(product); err != nil {
+				return estimatorError("product.data", err)
+			}
+			if steps := lanczos.Steps(); steps == look || lanczos.Done() {
+				look = nextLook(steps)
+				converged = e.look(lanczos)
+			}
+			return link.in.interrupted()
+		})
+		if err != nil {
 			return estimator.Spectrum{}, err
-		}
-		if steps := lanczos.Steps(); steps == look || lanczos.Done() {
-			look = nextLook(steps)
-			converged = e.look(lanczos)
 		}
 		if err := e.progress(link, lanczos.Steps()); err != nil {
 			return estimator.Spectrum{}, err
 		}
 	}
 	return lanczos.Spectrum(), nil
+}
+
+// compute does an estimate's own work once it has a place for it: many estimates
+// at once would leave trainers that wait for a rate no core.
+func (e *estimate) compute(link *link, work func() error) error {
+	select {
+	case e.numerics <- struct{}{}:
+	case <-link.in.ctx.Done():
+		return interrupted(link.in.ctx)
+	case <-link.in.life.Done():
+		return link.in.endedStatus()
+	}
+	defer func() { <-e.numerics }()
+	return work()
 }
 
 // nextLook is the number of products at which to decompose the tridiagonal

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -25,6 +26,9 @@ type Server struct {
 	tenants tenants
 	// post shares memory with trainers on this machine.
 	post post
+	// numerics has a place for each estimate that computes. Calls for rates take
+	// none, and find every other core free.
+	numerics chan struct{}
 	// preparation works ahead of runs' next steps.
 	preparation preparation
 
@@ -45,6 +49,7 @@ func New(options Options) *Server {
 		memory:   budget{limit: options.MaxTotalBytes},
 		tenants:  tenants{limits: options.Tenant},
 		stopping: make(chan struct{}),
+		numerics: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 	}
 	s.preparation.work = s.prepare
 	s.post.log = s.log

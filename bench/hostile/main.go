@@ -11,6 +11,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -24,6 +25,7 @@ import (
 	"golang.org/x/net/http2"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
 
 	multirate "multirate/clients/go"
@@ -36,7 +38,16 @@ func main() {
 	hostile := flag.Int("hostile", 200, "connections that misbehave")
 	trainers := flag.Int("trainers", 8, "trainers that don't")
 	spell := flag.Duration("spell", 4*time.Second, "length of each spell; three of either kind are measured")
+	only := flag.String("only", "", "one way to misbehave: half-open, slow, silent, unread or oversized; empty: all")
 	flag.Parse()
+	if *only != "" {
+		way, ok := ways[*only]
+		if !ok {
+			fmt.Fprintln(os.Stderr, "hostile: no such way:", *only)
+			os.Exit(2)
+		}
+		ways = map[string]misbehaviour{*only: way}
+	}
 	if err := measure(*hostile, *trainers, *spell); err != nil {
 		fmt.Fprintln(os.Stderr, "hostile:", err)
 		os.Exit(1)
@@ -139,15 +150,22 @@ func quantile(v []float64, q float64) float64 {
 	return v[int(q*float64(len(v)-1))]
 }
 
+// misbehaviour holds or hammers one connection until ctx ends.
+type misbehaviour func(ctx context.Context, socket string) error
+
+var ways = map[string]misbehaviour{
+	"half-open": halfOpen, "slow": slowly, "silent": silent, "unread": unread, "oversized": oversized,
+}
+
 // disturb keeps so many connections misbehaving, a fifth in each way.
 func disturb(socket string, n int) (end func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var working sync.WaitGroup
-	ways := []func(context.Context, string) error{halfOpen, slowly, silent, unread, oversized}
+	all := slices.Collect(maps.Values(ways))
 	for i := range n {
 		working.Go(func() {
 			for ctx.Err() == nil {
-				_ = ways[i%len(ways)](ctx, socket) // whatever it is, again
+				_ = all[i%len(all)](ctx, socket) // whatever it is, again
 				time.Sleep(50 * time.Millisecond)
 			}
 		})
@@ -189,14 +207,14 @@ func dial(socket string) (*grpc.ClientConn, error) {
 	return grpc.NewClient("unix://"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
 }
 
-// silent opens a hundred streams and sends nothing on them.
+// silent opens a few streams and sends nothing on them.
 func silent(ctx context.Context, socket string) error {
 	conn, err := dial(socket)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	for range 100 {
+	for range 5 {
 		if _, err := pb.NewLearningRateServiceClient(conn).StreamLearningRates(ctx); err != nil {
 			return err
 		}
@@ -229,7 +247,8 @@ func unread(ctx context.Context, socket string) error {
 	return errors.Join(err, gone)
 }
 
-// oversized sends a message longer than the server takes, again each second.
+// oversized sends a message longer than the server takes, again each second. Its
+// bytes are made once: the load is to be the server's.
 func oversized(ctx context.Context, socket string) error {
 	conn, err := dial(socket)
 	if err != nil {
@@ -237,7 +256,7 @@ func oversized(ctx context.Context, socket string) error {
 	}
 	defer func() { _ = conn.Close() }()
 	for ctx.Err() == nil {
-		_, err = pb.NewLearningRateServiceClient(conn).RestoreRun(ctx, &pb.RestoreRunRequest{Snapshot: make([]byte, 20<<20)})
+		err = conn.Invoke(ctx, "/multirate.v1.LearningRateService/RestoreRun", tooLong, new(any), grpc.ForceCodecV2(raw{}))
 		select {
 		case <-ctx.Done():
 		case <-time.After(time.Second):
@@ -245,3 +264,14 @@ func oversized(ctx context.Context, socket string) error {
 	}
 	return err
 }
+
+var tooLong = make([]byte, 20<<20)
+
+// raw sends bytes as messages.
+type raw struct{}
+
+func (raw) Name() string { return "proto" }
+func (raw) Marshal(v any) (mem.BufferSlice, error) {
+	return mem.BufferSlice{mem.SliceBuffer(v.([]byte))}, nil
+}
+func (raw) Unmarshal(mem.BufferSlice, any) error { return nil }
