@@ -90,7 +90,8 @@ func (c Cycle) relabelled(s estimator.Scales) Cycle {
 // spectrum, scalars alone decide.
 func (c *Controller) Adopt(p Plan) {
 	s := &c.s
-	s.Spectrum, s.Scales = p.spectrum, p.scales
+	s.Spectrum, s.Scales, s.Earlier = p.spectrum, p.scales, s.Scales
+	s.Adopted = s.Step
 	s.Revision++
 	s.Sketched, s.Outgrown, s.Reach = false, false, 0
 	s.Cycle, s.Seed = p.cycle, 0

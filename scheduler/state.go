@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/fxamacker/cbor/v2"
 
@@ -60,13 +61,18 @@ type state struct {
 	// Bursts is all that mini-batches tell.
 	Bursts bursts
 
+	// Noise is what parts of batches tell.
+	Noise noiseRecord
+
+	// Adopted is the step at which Spectrum was adopted.
+	Adopted int64
 	// Spectrum is the latest from products, Revision the number of the latest
 	// of any source, which is the window's if Sketched. Scales is what was last
-	// planned for.
-	Spectrum estimator.Spectrum
-	Sketched bool
-	Revision int64
-	Scales   estimator.Scales
+	// planned for, Earlier what before that.
+	Spectrum        estimator.Spectrum
+	Sketched        bool
+	Revision        int64
+	Scales, Earlier estimator.Scales
 }
 
 // step is what was known and done at one step.
@@ -155,6 +161,9 @@ func UnmarshalController(data []byte) (*Controller, error) {
 	if err := in.State.Bursts.validate(in.Config.SketchDimension); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrState, err)
 	}
+	if err := in.State.Noise.validate(in.Config.SketchDimension); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrState, err)
+	}
 	w, err := estimator.RestoreWindow(in.Config.Window, in.Config.SketchDimension, in.Sketches, in.Rates)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrState, err)
@@ -185,7 +194,7 @@ func (s *state) validate() error {
 	if err := s.Cycle.validate(len(s.Scales.Groups)); err != nil {
 		return err
 	}
-	for _, g := range s.Scales.Groups {
+	for _, g := range slices.Concat(s.Scales.Groups, s.Earlier.Groups) {
 		if !(g.Lo > 0) || !(g.Hi >= g.Lo) || math.IsInf(g.Hi, 0) {
 			return fmt.Errorf("scale [%v, %v]", g.Lo, g.Hi)
 		}

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/stats"
 
 	"multirate/server/access"
+	"multirate/server/cluster"
 )
 
 // Options are a server's limits and wiring. The zero value is good.
@@ -19,6 +20,9 @@ type Options struct {
 	Logger *slog.Logger
 	// Journal keeps the runs. nil: they live in memory and end with the process.
 	Journal Journal
+	// Cluster is this process's place among the replicas that share the journal.
+	// nil: it is the only one. [Server.Serve] serves it; its owner lets it leave.
+	Cluster *cluster.Member
 	// Credentials terminate TLS. nil: plain text.
 	Credentials credentials.TransportCredentials
 	// Authenticator names the tenant of each call. nil: there is one tenant.

@@ -23,6 +23,7 @@ type Server struct {
 	log     *slog.Logger
 	runs    store.Store[*run]
 	memory  budget
+	kept    keptVectors
 	tenants tenants
 	// post shares memory with trainers on this machine.
 	post post
@@ -31,6 +32,7 @@ type Server struct {
 	numerics chan struct{}
 	// preparation works ahead of runs' next steps.
 	preparation preparation
+	owners      owners
 
 	metrics *metrics
 	ready   atomic.Bool
@@ -74,6 +76,11 @@ func (s *Server) Ready() error {
 	if !s.ready.Load() {
 		return errors.New("not serving")
 	}
+	if s.options.Cluster != nil {
+		if err := s.options.Cluster.Valid(); err != nil {
+			return err
+		}
+	}
 	if s.options.Journal == nil {
 		return nil
 	}
@@ -89,6 +96,9 @@ func (s *Server) lookup(ctx context.Context, id string) (*run, error) {
 	var v violations
 	if v.runID("run_id", id); len(v.list) > 0 {
 		return nil, v.err()
+	}
+	if s.options.Cluster != nil && errors.Is(err, store.ErrNotFound) {
+		return s.find(ctx, keyOf(ctx, id))
 	}
 	return nil, storeError(err, id, s.options.MaxRuns)
 }

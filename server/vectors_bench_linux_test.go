@@ -265,7 +265,7 @@ func (u unlooked) EstimateSpectrum(stream estimateStream) error {
 	if err != nil {
 		return err
 	}
-	defer e.close()
+	defer e.close(u.Server)
 	in.life, in.id = e.life, r.id
 	l := &link{in: in, stream: stream}
 	way, err := u.wayFor(l, e, start)

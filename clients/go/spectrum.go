@@ -38,6 +38,13 @@ type EstimateOptions struct {
 	// ChunksOnly sends vectors in chunks also where the service shares memory:
 	// over a unix socket, on Linux. Elsewhere they always go so.
 	ChunksOnly bool
+	// Probes is the number of random start vectors, 1 to 64, each with a run of
+	// at most MaxProducts products; 0 means 1. Several sharpen the density, the
+	// trace and their standard errors.
+	Probes int
+	// ColdStart does without the Ritz vectors that the service keeps of the run's
+	// last estimate, from which a re-estimate takes a few products.
+	ColdStart bool
 	// Progress, if any, is called after each product.
 	Progress func(*Progress)
 }
@@ -59,9 +66,17 @@ func estimateSpectrum[T Float](ctx context.Context, r *Run, hvp HessianVectorPro
 	if err := r.Flush(ctx); err != nil {
 		return nil, err
 	}
+	return following(r.client, func(service multiratev1.LearningRateServiceClient) (*Spectrum, error) {
+		return estimateAt(ctx, service, r, hvp, opts)
+	})
+}
+
+func estimateAt[T Float](ctx context.Context, service multiratev1.LearningRateServiceClient, r *Run,
+	hvp HessianVectorProduct[T], opts EstimateOptions,
+) (*Spectrum, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stream, err := r.client.service.EstimateSpectrum(ctx, grpc.ForceCodecV2(wire.Codec()))
+	stream, err := service.EstimateSpectrum(ctx, grpc.ForceCodecV2(wire.Codec()))
 	if err != nil {
 		return nil, callError("EstimateSpectrum", err)
 	}
@@ -148,6 +163,8 @@ func (e *estimate[T]) start(id string) *multiratev1.EstimateSpectrumRequest {
 			ChunkElements: int32(e.opts.ChunkElements),
 			Seed:          e.opts.Seed,
 			SharedMemory:  local && !e.opts.ChunksOnly,
+			Probes:        int32(e.opts.Probes),
+			ColdStart:     e.opts.ColdStart,
 		},
 	}}
 }

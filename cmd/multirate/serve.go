@@ -51,7 +51,8 @@ or SIGTERM. It then stops gracefully: calls under way may finish.
 
 Runs are kept in the data directory: a step is answered once it is written there,
 and a server that was killed goes on with the same rates. --in-memory keeps
-nothing.
+nothing. With --nats-url several replicas share the runs of a NATS cluster; any of
+them takes any call.
 
 A unix socket is for its owner alone. An address that other machines reach needs
 a certificate, and clients that show a token or a certificate of their own, or
@@ -109,7 +110,7 @@ func (f *serveFlags) serve(ctx context.Context, stderr io.Writer) (err error) {
 		return err
 	}
 	defer closeAccess()
-	ctx, closeData, err := f.data.open(ctx, &f.options)
+	ctx, closeData, err := f.data.open(ctx, &f.options, f.listen)
 	if err != nil {
 		return err
 	}
