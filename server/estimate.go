@@ -92,6 +92,8 @@ type estimate struct {
 	chunk               int // elements
 	seed                uint64
 	largest, least      float64 // Ritz values, at the last look
+	reserved            int64   // bytes
+	numerics            chan struct{}
 	// kept are the Ritz vectors of the last estimate, nil for a cold start.
 	kept    *estimator.RitzVectors
 	release func()
@@ -103,7 +105,7 @@ func (s *Server) openEstimate(r *run, start *pb.EstimateSpectrumStart) (*estimat
 	if err := r.lock(); err != nil {
 		return nil, err
 	}
-	e := &estimate{run: r, life: r.life, dimension: int(r.decl.run.Dimension), seed: start.GetSeed()}
+	e := &estimate{run: r, life: r.life, dimension: int(r.decl.run.Dimension), seed: start.GetSeed(), numerics: s.numerics}
 	busy := r.estimating
 	r.mu.Unlock()
 	if err := e.configure(start, s.options.MaxMessageBytes); err != nil {
@@ -115,7 +117,8 @@ func (s *Server) openEstimate(r *run, start *pb.EstimateSpectrumStart) (*estimat
 	if !start.GetColdStart() && e.probes == 1 {
 		e.kept = s.kept.take(s, r, precisions[e.format])
 	}
-	release, err := s.reserve(r.id, e.bytes(e.products), e.waysOut(min(s.options.MaxRunBytes, s.memory.free())))
+	e.reserved = e.bytes(e.products)
+	release, err := s.reserve(r.id, e.reserved, e.waysOut(min(s.options.MaxRunBytes, s.memory.free())))
 	if err != nil {
 		s.kept.put(e.life, s, r, e.kept)
 		return nil, err
@@ -236,9 +239,15 @@ func (e *estimate) waysOut(bytes int64) string {
 
 // estimate drives Lanczos; its vectors go their way.
 func (e *estimate) estimate(link *link, way vectors) (estimator.Spectrum, error) {
-	lanczos, err := e.lanczos(e.products).Start()
+	var lanczos *estimator.Lanczos
+	err := e.compute(link, func() (err error) {
+		if lanczos, err = e.lanczos(e.products).Start(); err != nil {
+			return coreError(err)
+		}
+		return nil
+	})
 	if err != nil {
-		return estimator.Spectrum{}, coreError(err)
+		return estimator.Spectrum{}, err
 	}
 	warm := 0
 	if lanczos.Warm() {
@@ -252,15 +261,18 @@ func (e *estimate) estimate(link *link, way vectors) (estimator.Spectrum, error)
 		if err := way.answer(int32(e.spent+lanczos.Steps()), product); err != nil {
 			return estimator.Spectrum{}, err
 		}
-		if err := lanczos.Absorb(product); err != nil {
-			return estimator.Spectrum{}, estimatorError("product.data", err)
-		}
-		if err := link.in.interrupted(); err != nil {
+		err := e.compute(link, func() error {
+			if err := lanczos.Absorb(product); err != nil {
+				return estimatorError("product.data", err)
+			}
+			if steps := lanczos.Steps(); steps == look || lanczos.Done() {
+				look = warm + nextLook(steps-warm)
+				converged = e.look(lanczos) && e.spent == 0
+			}
+			return link.in.interrupted()
+		})
+		if err != nil {
 			return estimator.Spectrum{}, err
-		}
-		if steps := lanczos.Steps(); steps == look || lanczos.Done() {
-			look = warm + nextLook(steps-warm)
-			converged = e.look(lanczos) && e.spent == 0
 		}
 		if err := e.progress(link, e.spent+lanczos.Steps(), warm); err != nil {
 			return estimator.Spectrum{}, err
@@ -271,6 +283,20 @@ func (e *estimate) estimate(link *link, way vectors) (estimator.Spectrum, error)
 		e.kept = lanczos.Keep()
 	}
 	return spectrum, nil
+}
+
+// compute does an estimate's own work once it has a place for it: many estimates
+// at once would leave trainers that wait for a rate no core.
+func (e *estimate) compute(link *link, work func() error) error {
+	select {
+	case e.numerics <- struct{}{}:
+	case <-link.in.ctx.Done():
+		return interrupted(link.in.ctx)
+	case <-link.in.life.Done():
+		return link.in.endedStatus()
+	}
+	defer func() { <-e.numerics }()
+	return work()
 }
 
 // nextLook is the number of products at which to decompose the tridiagonal

@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/stats"
 
 	"multirate/server/access"
 	"multirate/server/cluster"
@@ -28,6 +29,8 @@ type Options struct {
 	Authenticator *access.Authenticator
 	// Metrics takes the server's metrics. nil: there are none.
 	Metrics prometheus.Registerer
+	// Calls is told of each call and stream, to trace it. nil: nobody is.
+	Calls stats.Handler
 	// Tenant limits what each tenant may take.
 	Tenant TenantLimits
 	// MaxRuns is the number of runs at most. 0: 10,000.

@@ -46,7 +46,7 @@ func (s *Server) GRPCOptions() []grpc.ServerOption {
 		unary = slices.Insert(unary, 0, s.metrics.calls.UnaryServerInterceptor())
 		streams = slices.Insert(streams, 0, s.metrics.calls.StreamServerInterceptor())
 	}
-	return []grpc.ServerOption{
+	options := []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(s.options.MaxMessageBytes),
 		grpc.MaxConcurrentStreams(s.options.MaxConcurrentStreams),
 		grpc.NumStreamWorkers(callWorkers),
@@ -58,6 +58,10 @@ func (s *Server) GRPCOptions() []grpc.ServerOption {
 		grpc.ChainUnaryInterceptor(unary...),
 		grpc.ChainStreamInterceptor(streams...),
 	}
+	if s.options.Calls != nil {
+		options = append(options, grpc.StatsHandler(s.options.Calls))
+	}
+	return options
 }
 
 // Serve is [Server.Serve] of a new [Server].
@@ -96,6 +100,7 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
 		s.log.Info("serving", "network", l.Addr().Network(), "address", l.Addr().String())
+		defer s.post.open(l)()
 		go func() { failed <- g.Serve(l) }()
 	}
 	var err error

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -24,6 +25,11 @@ type Server struct {
 	memory  budget
 	kept    keptVectors
 	tenants tenants
+	// post shares memory with trainers on this machine.
+	post post
+	// numerics has a place for each estimate that computes. Calls for rates take
+	// none, and find every other core free.
+	numerics chan struct{}
 	// preparation works ahead of runs' next steps.
 	preparation preparation
 	owners      owners
@@ -45,8 +51,10 @@ func New(options Options) *Server {
 		memory:   budget{limit: options.MaxTotalBytes},
 		tenants:  tenants{limits: options.Tenant},
 		stopping: make(chan struct{}),
+		numerics: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 	}
 	s.preparation.work = s.prepare
+	s.post.log = s.log
 	s.metrics = newMetrics(s, options.Metrics)
 	return s
 }
