@@ -25,7 +25,14 @@ const (
 	maxDamped = 1
 	// leastMisprediction is the relative error of a predicted fall for which the
 	// next displacement may be as long as the last.
-	leastMisprediction = 0.1
+	leastMisprediction = 0.01
+	// leastTrustGrowth and mostTrustGrowth bound the ratio of a displacement to
+	// the longest so far whose prediction held.
+	leastTrustGrowth = 1.2
+	mostTrustGrowth  = 8
+	// leastFall is the share of a predicted fall below which the next displacement
+	// may be no longer than the last.
+	leastFall = 0.5
 	// closedLoopCycle is the longest cycle that a closed loop plans: its model
 	// is worth about a window of steps.
 	closedLoopCycle = 128
@@ -93,6 +100,8 @@ func (c *Controller) judge(o Observation, change float64) bool {
 		}
 		s.Plan = nil
 		return true
+	case predicted < 0 && change > leastFall*predicted:
+		s.Radius = min(s.Radius, length)
 	case change < predicted/2 && length > 0.8*s.Radius:
 		s.Radius *= 2
 	}
@@ -110,7 +119,7 @@ func (c *Controller) extendTrust(o Observation, change float64) {
 		return
 	}
 	wrong := math.Abs(change/predicted - 1)
-	growth := min(max(leastMisprediction/wrong, leastReachGrowth), mostReachGrowth)
+	growth := min(max(leastMisprediction/wrong, leastTrustGrowth), mostTrustGrowth)
 	s.Trusted = max(s.Trusted, growth*o.AppliedRate*math.Sqrt(s.Last.NormSquared))
 }
 

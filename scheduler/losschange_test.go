@@ -85,11 +85,11 @@ func TestDisplacementsGrowWithPredictionsThatHold(t *testing.T) {
 		predicted, change float64
 		want              float64
 	}{
-		{"exact, as on a quadratic", -1, -1, mostReachGrowth * length},
-		{"one hundredth off", -1, -0.99, 10 * length},
-		{"one hundredth off the other way", -1, -1.01, 10 * length},
-		{"half off", -1, -0.5, leastReachGrowth * length},
-		{"far better than predicted is wrong as well", -1, -9, leastReachGrowth * length},
+		{"exact, as on a quadratic", -1, -1, mostTrustGrowth * length},
+		{"two thousandths off", -1, -0.998, 5 * length},
+		{"two thousandths off the other way", -1, -1.002, 5 * length},
+		{"half off", -1, -0.5, leastTrustGrowth * length},
+		{"far better than predicted is wrong as well", -1, -9, leastTrustGrowth * length},
 		{"the loss rose", -1, 0.1, 0},
 		{"a rise was predicted", 1, -1, 0},
 		{"no prediction", math.NaN(), -1, 0},
@@ -116,9 +116,9 @@ func TestAppliedRatesAreJudgedByTheirOwnPrediction(t *testing.T) {
 		c := mustController(t, Config{})
 		c.s.Last = step{Rate: advised, NormSquared: norm * norm, Predicted: predicted(advised)}
 		o := Observation{AppliedRate: applied}
-		c.extendTrust(o, 0.99*predicted(applied))
-		if want := 10 * applied * norm; math.Abs(c.s.Trusted-want) > 1e-6*want {
-			t.Errorf("rate %v, a hundredth off: trusted %v, want %v", applied, c.s.Trusted, want)
+		c.extendTrust(o, (1-leastMisprediction/5)*predicted(applied))
+		if want := 5 * applied * norm; math.Abs(c.s.Trusted-want) > 1e-6*want {
+			t.Errorf("rate %v, a fifth of the tolerance off: trusted %v, want %v", applied, c.s.Trusted, want)
 		}
 		if !c.judge(o, 1e-3) {
 			t.Errorf("rate %v: the loss rose against the prediction, and nothing came of it", applied)
@@ -130,6 +130,22 @@ func TestAppliedRatesAreJudgedByTheirOwnPrediction(t *testing.T) {
 	for _, none := range []step{{}, {Rate: 0.5}, {Rate: 0.5, NormSquared: 1, Predicted: math.NaN()}, {NormSquared: 1}} {
 		if got := none.predictedAt(0.25); !math.IsNaN(got) {
 			t.Errorf("%+v predicts %v, want nothing", none, got)
+		}
+	}
+}
+
+// After a fall of less than half of what was predicted the next displacement is no
+// longer than the last; the trust region shrinks only where the loss rose.
+func TestDisplacementsHoldAfterAPoorFall(t *testing.T) {
+	const length = 3 // of the last step
+	for _, tt := range []struct{ change, want float64 }{
+		{-1, math.Inf(1)}, {-0.6, math.Inf(1)}, {-0.4, length}, {0.5, length / 2.0}, {1.5, length / 4.0},
+	} {
+		c := mustController(t, Config{})
+		c.s.Last = step{Rate: 0.5, NormSquared: 4 * length * length, Predicted: -1}
+		c.judge(Observation{AppliedRate: 0.5}, tt.change)
+		if c.s.Radius != tt.want {
+			t.Errorf("change %v of -1 predicted: radius %v, want %v", tt.change, c.s.Radius, tt.want)
 		}
 	}
 }

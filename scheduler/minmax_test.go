@@ -1,7 +1,6 @@
 package scheduler_test
 
 import (
-	"fmt"
 	"math"
 	"testing"
 
@@ -81,7 +80,7 @@ func TestMinMaxComesNearTheBound(t *testing.T) {
 			t.Fatal(err)
 		}
 		bound := bounds[i] * math.Acosh(1/c.Rho) / math.Acosh(1e5)
-		t.Log(fmt.Sprintf("%s: %d rates to %.3g, bound %.0f", q.name, len(c.Rates), c.Rho, bound))
+		t.Logf("%s: %d rates to %.3g, bound %.0f", q.name, len(c.Rates), c.Rho, bound)
 		if n := float64(len(c.Rates)); n > 1.05*bound {
 			t.Errorf("%s: %g rates to %g, bound %g", q.name, n, c.Rho, bound)
 		}

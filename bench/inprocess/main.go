@@ -85,7 +85,7 @@ func run(args []string, out io.Writer) error {
 			return err
 		}
 	}
-	return print(out, all, references)
+	return tabulate(out, all, references)
 }
 
 func parse(args []string) (options, error) {
@@ -191,11 +191,11 @@ func load(name string) (map[string]result, error) {
 	return byKey, nil
 }
 
-// print prints a line per family, and the geometric mean over the families of
+// tabulate prints a line per family, and the geometric mean over the families of
 // the ratio to the reference, of medians.
-func print(out io.Writer, all []result, references map[string]result) error {
+func tabulate(out io.Writer, all []result, references map[string]result) error {
 	w := tabwriter.NewWriter(out, 2, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "family\tgradients\tfewest\tmost\tpeak\t>1.05\tdamped\tcut\trecovered\twarmup\tbefore\tratio\t")
+	_, _ = fmt.Fprintln(w, "family\tgradients\tfewest\tmost\tpeak\t>1.05\tdamped\tcut\trecovered\twarmup\tbefore\tratio\t")
 	var logs float64
 	var count int
 	for len(all) > 0 {
@@ -219,7 +219,8 @@ func print(out io.Writer, all []result, references map[string]result) error {
 		return err
 	}
 	if count > 0 {
-		fmt.Fprintf(out, "geometric mean of ratios: %.3f over %d\n", math.Exp(logs/float64(count)), count)
+		_, err := fmt.Fprintf(out, "geometric mean of ratios: %.3f over %d\n", math.Exp(logs/float64(count)), count)
+		return err
 	}
 	return nil
 }
@@ -246,7 +247,7 @@ func line(w io.Writer, group []result, references map[string]result) (ratio floa
 	percent := func(n int) string { return fmt.Sprintf("%.0f%%", 100*float64(n)/float64(steps)) }
 	slices.Sort(gradients)
 	middle := gradients[len(gradients)/2]
-	fmt.Fprintf(w, "%s\t%.0f\t%.0f\t%.0f\t%.4g\t%d\t%s\t%s\t%s\t%d\t", name, middle, gradients[0], gradients[len(gradients)-1],
+	_, _ = fmt.Fprintf(w, "%s\t%.0f\t%.0f\t%.0f\t%.4g\t%d\t%s\t%s\t%s\t%d\t", name, middle, gradients[0], gradients[len(gradients)-1],
 		peak, high, percent(damped), percent(cut), percent(recovered), warmup/len(group))
 	if len(before) == len(gradients) {
 		// of logs, seed by seed, where most are finite
@@ -258,8 +259,8 @@ func line(w io.Writer, group []result, references map[string]result) (ratio floa
 		}
 		slices.Sort(before)
 		ratio = math.Exp(sum / float64(max(n, 1)))
-		fmt.Fprintf(w, "%.0f\t%.3f\t", before[len(before)/2], ratio)
+		_, _ = fmt.Fprintf(w, "%.0f\t%.3f\t", before[len(before)/2], ratio)
 	}
-	fmt.Fprintln(w)
+	_, _ = fmt.Fprintln(w)
 	return ratio
 }
