@@ -85,6 +85,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--first", type=int, default=101, help="first seed")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--problems", nargs="+", default=["grouped2", "grouped3", "mnist"])
     options = parser.parse_args()
     torch.set_num_threads(1)
     short = False
@@ -95,7 +96,7 @@ def main() -> None:
     ):
         binary = f"{folder}/export"
         subprocess.run(["go", "build", "-o", binary, "./bench/export"], cwd=ROOT, check=True)
-        for name in ("grouped2", "grouped3", "mnist"):
+        for name in options.problems:
             go, here = [], []
             for seed in range(options.first, options.first + options.seeds):
                 header, parts = exported(binary, name, seed)
