@@ -64,6 +64,8 @@ type rows interface {
 	grow()
 	// truncate keeps the first n vectors.
 	truncate(n int)
+	// remove takes vector j out.
+	remove(j int)
 	// share is another set that begins with the same vectors.
 	share() rows
 	// put stores v in vector j, replaces v by what is stored, and returns the
@@ -249,6 +251,7 @@ type rows64 struct {
 func (r *rows64) count() int     { return len(r.v) }
 func (r *rows64) grow()          { r.v = append(r.v, make([]float64, r.dim)) }
 func (r *rows64) truncate(n int) { clear(r.v[n:]); r.v = r.v[:n] }
+func (r *rows64) remove(j int)   { r.v = slices.Delete(r.v, j, j+1) }
 func (r *rows64) share() rows    { return &rows64{dim: r.dim, v: slices.Clone(r.v)} }
 
 func (r *rows64) put(j, lo int, v []float64) float64 {
@@ -290,6 +293,7 @@ var kernels gonum.Implementation
 func (r *rows32) count() int     { return len(r.v) }
 func (r *rows32) grow()          { r.v = append(r.v, make([]float32, r.dim)) }
 func (r *rows32) truncate(n int) { clear(r.v[n:]); r.v = r.v[:n] }
+func (r *rows32) remove(j int)   { r.v = slices.Delete(r.v, j, j+1) }
 func (r *rows32) share() rows {
 	return &rows32{dim: r.dim, v: slices.Clone(r.v), coarse: r.coarse}
 }

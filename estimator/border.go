@@ -12,6 +12,10 @@ import (
 // float32 rounding of 2^-24 to a thousandth of the secant.
 const leastBorder = 1e-2
 
+// borderGrowth is the factor by which the newest pair may raise a proven
+// curvature.
+const borderGrowth = 1.05
+
 // border is the direction u that the newest pair adds to the span: its gradient
 // b, of unit length, less its projection U p, divided by the length rho of what
 // is left. In the basis (U, u) the projected Hessian is T with one more row and
@@ -142,7 +146,7 @@ func (s *solver) couple() bool {
 		b.head.pole = append(b.head.pole, s.schur.re[i])
 		b.head.weight = append(b.head.weight, b.left[i]*b.right[i])
 	}
-	limit := spuriousFactor * s.model.Secant
+	limit := max(s.proven, secantFactor*s.model.Secant)
 	n := len(b.kept)
 	if n == 0 {
 		return math.Abs(b.head.tip) <= limit

@@ -18,13 +18,13 @@ const confirmWithin = 32
 // holds, up to movements of its edges, and if so makes it that of the run.
 func (l *Lanczos) confirm(rel float64) bool {
 	w := l.warm
-	if w == nil {
+	if w == nil || w.partial {
 		return false
 	}
 	if w.confirmed != nil {
 		return true
 	}
-	if n := l.Steps() - w.count(); n < 1 || n > confirmWithin || w.from.generation >= maxGeneration {
+	if n := l.order() - w.count(); n < 1 || n > confirmWithin || w.from.generation >= maxGeneration {
 		return false
 	}
 	values, vectors := l.ritzVectors()
@@ -86,7 +86,7 @@ func within(ritz, edges []RitzValue, rel float64) bool {
 // the run that began at a random vector, which is a Lanczos run on the operator
 // without the kept vectors.
 func (l *Lanczos) guarded(x float64) bool {
-	n, first := l.Steps(), l.warm.count()
+	n, first := l.order(), l.warm.count()
 	e, err := tridiagonal{diag: l.diag[first:], off: l.off[first : n-1]}.eigen(nil)
 	if err != nil {
 		return false

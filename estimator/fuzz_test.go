@@ -23,7 +23,7 @@ func readSpectrum(data []byte) Spectrum {
 		return x
 	}
 	for data = data[2:]; len(data) >= 25 && len(s.Ritz) < 60; data = data[25:] {
-		s.Ritz = append(s.Ritz, RitzValue{finite(data), finite(data[8:]), finite(data[16:]), int(int8(data[24]))})
+		s.Ritz = append(s.Ritz, RitzValue{Value: finite(data), Weight: finite(data[8:]), Bound: finite(data[16:]), Probe: int(int8(data[24]))})
 	}
 	return s
 }
@@ -53,7 +53,7 @@ func FuzzSpectrum(f *testing.F) {
 	for _, s := range []Spectrum{
 		{}, ritz(0, 0, 0), ritz(1), ritz(1, 1, 1), ritz(1e300, 1e-300), ritz(-1e300, 1e300, 0),
 		ritz(math.MaxFloat64, 5e-324, -5e-324), ritz(1, 0.5, 1e-3, 5e-4), ritz(2, 2, 1, 1),
-		{Source: SourceSketch, Ritz: []RitzValue{{4, 0.5, 0.1, 0}, {1e-3, 0.5, 1e-5, 0}}},
+		{Source: SourceSketch, Ritz: []RitzValue{{Value: 4, Weight: 0.5, Bound: 0.1}, {Value: 1e-3, Weight: 0.5, Bound: 1e-5}}},
 	} {
 		f.Add(writeSpectrum(s))
 	}

@@ -76,6 +76,8 @@ type Lanczos struct {
 	work  []float64
 	// warm is nil in a run from a random vector alone.
 	warm *warm
+	// dropped is the number of products with kept vectors that were of no use.
+	dropped int
 	// spectrum is the latest one read off, which holds while its Products are
 	// Steps.
 	spectrum Spectrum
@@ -194,11 +196,17 @@ func (c LanczosConfig) Bytes() float64 {
 // in [FromCoefficients]: 8 * k*(m+15) bytes, m being min(k, 32).
 func SpectrumBytes(k int) float64 { return 8 * float64(k) * float64(min(k, skewRows)+15) }
 
+// Warm reports whether the run started from kept Ritz vectors.
+func (l *Lanczos) Warm() bool { return l.warm != nil }
+
 // Steps is the number of products absorbed.
-func (l *Lanczos) Steps() int { return len(l.diag) }
+func (l *Lanczos) Steps() int { return l.order() + l.dropped }
+
+// order is the number of products that the projected matrix rests on.
+func (l *Lanczos) order() int { return len(l.diag) }
 
 // Done reports whether the run has absorbed its last product.
-func (l *Lanczos) Done() bool { return l.Steps() == l.limit }
+func (l *Lanczos) Done() bool { return l.order() == l.limit }
 
 // Probe is the unit vector whose product with the operator is wanted next, or
 // nil when the run is done: the stored vector, so that rounding it to the
@@ -236,8 +244,8 @@ func (l *Lanczos) Absorb(product []float64) error {
 	l.scale = max(l.scale, norm)
 	// The passes work on a vector of length 1/2 to 1.
 	exp := exponent(norm)
-	alpha := l.vectors.scaleDot(l.work, product, exp, l.Steps())
-	if l.Steps() < l.warm.count() {
+	alpha := l.vectors.scaleDot(l.work, product, exp, l.order())
+	if l.order() < l.warm.count() {
 		l.absorbKept(alpha, exp)
 		return nil
 	}
@@ -260,7 +268,7 @@ func (l *Lanczos) Absorb(product []float64) error {
 // recurrence is what the three-term recurrence takes off the product with the
 // latest vector, both times 2^-exp.
 func (l *Lanczos) recurrence(alpha float64, exp int) []term {
-	k := l.Steps()
+	k := l.order()
 	near := []term{{k, alpha}}
 	if k > l.warm.count() && l.off[k-1] > 0 {
 		near = append(near, term{k - 1, math.Ldexp(l.off[k-1], -exp)})
@@ -271,7 +279,7 @@ func (l *Lanczos) recurrence(alpha float64, exp int) []term {
 // extend adds a column to the tridiagonal matrix: what orthogonalisation
 // removed from a product, and the norm of the rest.
 func (l *Lanczos) extend(removed []float64, beta float64) {
-	k := l.Steps()
+	k := l.order()
 	if beta <= l.negligible() {
 		if l.precision != Float64 {
 			l.rough = max(l.rough, beta)
@@ -385,9 +393,9 @@ func (l *Lanczos) Spectrum() Spectrum {
 // residual of a Ritz vector V s is V F s + beta_k s_k v_{k+1}, two orthogonal
 // parts.
 func (l *Lanczos) decompose() Spectrum {
-	k := l.Steps()
-	s := Spectrum{Source: SourceLanczos, Dimension: int64(l.dim), Products: k}
-	if l.warm != nil {
+	k := l.order()
+	s := Spectrum{Source: SourceLanczos, Dimension: int64(l.dim), Products: l.Steps()}
+	if l.warm.count() > 0 {
 		s.Ritz, _ = l.ritzVectors()
 		s.Stiffest = stiffest(s.Ritz)
 		return s

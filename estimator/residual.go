@@ -11,16 +11,23 @@ import (
 // length. It is the zero Spectrum while they show none. It solves the problem
 // anew, beside the solution of the last [Window.Solve], and leaves no trace.
 func (w *Window) Spectrum() Spectrum {
+	s, _, _ := w.spectrum()
+	return s
+}
+
+// spectrum returns the window that it was solved in and, for each Ritz value, its
+// eigenvector's column there; no window if there is no Ritz value.
+func (w *Window) spectrum() (Spectrum, *Window, []int) {
 	w.Prepare()
 	sketches, rates := w.Sketches()
 	fresh, err := RestoreWindow(w.pairs, len(w.rows[0]), sketches, rates)
 	if err != nil || fresh.count == 0 {
-		return Spectrum{} // only when empty: the sketches come from a window
+		return Spectrum{}, nil, nil // only when empty: the sketches come from a window
 	}
 	fresh.solvePairs()
 	s, last := &fresh.solver, fresh.count-1
 	if s.order == 0 {
-		return Spectrum{}
+		return Spectrum{}, nil, nil
 	}
 	fresh.coordinates(last)
 	span := dot64(s.coef[:s.order], s.coef[:s.order])
@@ -29,31 +36,35 @@ func (w *Window) Spectrum() Spectrum {
 	s.model.Secant = fresh.largestSecant()
 	s.model.settle(span / fresh.inner(last, last))
 	spectrum := s.model.Spectrum()
-	for i, bound := range fresh.residuals() {
+	if !spectrum.Known() {
+		return Spectrum{}, nil, nil
+	}
+	bounds, order := fresh.residuals()
+	for i, bound := range bounds {
 		spectrum.Ritz[i].Bound = bound
 	}
-	return spectrum
+	return spectrum, fresh, order
 }
 
 // float32Rounding is the relative rounding of one float32.
 const float32Rounding = 0x1p-24
 
-// residuals are those of the Ritz pairs, largest Ritz value first, from the Gram
-// matrix alone. What rounding of the sketches may have added to B w and Y w
+// residuals are those of the Ritz pairs, largest Ritz value first, with the
+// columns of their eigenvectors, from the Gram matrix alone. What rounding of the sketches may have added to B w and Y w
 // counts.
-func (w *Window) residuals() []float64 {
+func (w *Window) residuals() (bounds []float64, order []int) {
 	s := &w.solver
 	r := len(s.model.Theta)
-	order := make([]int, r)
+	order = make([]int, r)
 	for i := range order {
 		order[i] = i
 	}
 	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(s.schur.re[j], s.schur.re[i]) })
-	bounds := make([]float64, r)
+	bounds = make([]float64, r)
 	for k, column := range order {
 		bounds[k] = w.residual(s.schur.re[column], s.inColumns(column))
 	}
-	return bounds
+	return bounds, order
 }
 
 // residual is |Y x - theta B x|/|B x|.

@@ -84,16 +84,17 @@ func (s *schur) decompose(a []float64, stride, n int) bool {
 	return true
 }
 
-// radius is the largest magnitude of an eigenvalue.
-func (s *schur) radius() float64 {
-	m := 0.0
+// radius is the largest magnitude of an eigenvalue, which is number k.
+func (s *schur) radius() (k int, radius float64) {
 	for i, re := range s.re[:s.n] {
 		if s.im[i] != 0 {
 			re = math.Hypot(re, s.im[i])
 		}
-		m = max(m, math.Abs(re))
+		if re = math.Abs(re); re > radius {
+			k, radius = i, re
+		}
 	}
-	return m
+	return k, radius
 }
 
 // ldexp is v times 2^exp, which is power unless that has overflowed or

@@ -33,6 +33,12 @@ type RitzValue struct {
 	// Probe is the start vector it belongs to, from 0. Only [JoinProbes] makes
 	// more than one.
 	Probe int
+	// Age is the number of steps since it was seen. [Merge] makes spectra of
+	// different ages one.
+	Age int64
+	// Noise is the mean square, in units of squared gradient, of the gradient's
+	// noise along the Ritz vector, where parts of batches were sketched.
+	Noise float64
 }
 
 // within is r with a weight in [0, 1] and a bound of at least 0, as other

@@ -55,8 +55,9 @@ type warm struct {
 	borders [][]float64
 	// start holds the coordinates of x: those in U, and the last along v_1.
 	start []float64
-	// from is where U comes from.
-	from *RitzVectors
+	// from is where U comes from, of which partial has lost some.
+	from    *RitzVectors
+	partial bool
 	// confirmed are the coordinates of what the kept Ritz vectors have become, once
 	// the spectrum that they come from is confirmed.
 	confirmed [][]float64
@@ -108,11 +109,11 @@ func (w *warm) border(along []float64) {
 
 // absorbKept takes work as the product with a kept vector times 2^-exp.
 func (l *Lanczos) absorbKept(alpha float64, exp int) {
-	removed, rest := l.vectors.orthogonalise(l.work, term{l.Steps(), alpha})
+	removed, rest := l.vectors.orthogonalise(l.work, term{l.order(), alpha})
 	for i, c := range removed {
 		removed[i] = math.Ldexp(c, exp)
 	}
-	k, w := l.Steps(), l.warm
+	k, w := l.order(), l.warm
 	w.projected = append(w.projected, removed)
 	w.residual[k] = math.Ldexp(rest, exp)
 	l.diag = append(l.diag, removed[k])
@@ -122,6 +123,7 @@ func (l *Lanczos) absorbKept(alpha float64, exp int) {
 		l.vectors.read(next, l.work)
 		return
 	}
+	l.drop(w.useless())
 	l.vectors.scale(l.work, l.work, exponent(l.draw(l.work)))
 	inside, outside := l.vectors.orthogonalise(l.work)
 	if outside <= tiny {
@@ -135,9 +137,40 @@ func (l *Lanczos) absorbKept(alpha float64, exp int) {
 	l.adopt(outside)
 }
 
+// useless are the kept vectors that are no longer near an eigenvector: their
+// residual, beside what it was, is more than a quarter of the Rayleigh quotient.
+// The run would have to find again what they hide.
+func (w *warm) useless() (list []int) {
+	for j, r := range w.residual {
+		if !(r <= w.from.spectrum.Ritz[w.from.ritz[j]].Bound+math.Abs(w.projected[j][j])/4) {
+			list = append(list, j)
+		}
+	}
+	return list
+}
+
+// drop leaves kept vectors out, whose products are then lost.
+func (l *Lanczos) drop(list []int) {
+	w := l.warm
+	w.partial = len(list) > 0
+	for _, j := range slices.Backward(list) {
+		l.vectors.rows.remove(j)
+		w.projected = slices.Delete(w.projected, j, j+1)
+		w.residual = slices.Delete(w.residual, j, j+1)
+		l.diag = slices.Delete(l.diag, j, j+1)
+		l.off, l.skew = l.off[:len(l.off)-1], l.skew[:len(l.skew)-1]
+		for i, column := range w.projected {
+			w.residual[i] = math.Hypot(w.residual[i], column[j])
+			w.projected[i] = slices.Delete(column, j, j+1)
+		}
+	}
+	l.dropped = len(list)
+	l.limit = min(l.dim, l.limit-l.dropped)
+}
+
 // rayleighRitz is the projected matrix times 2^-exp.
 func (l *Lanczos) rayleighRitz(exp int) *mat.SymDense {
-	n, first := l.Steps(), l.warm.count()
+	n, first := l.order(), l.warm.count()
 	h := mat.NewSymDense(n, nil)
 	set := func(i, j int, x float64) { h.SetSym(i, j, math.Ldexp(x, -exp)) }
 	for j, column := range l.warm.projected {
@@ -170,7 +203,7 @@ func (l *Lanczos) ritzVectors() (values []RitzValue, coordinates [][]float64) {
 }
 
 func (l *Lanczos) solveProjected() (values []RitzValue, coordinates [][]float64) {
-	n, first := l.Steps(), l.warm.count()
+	n, first := l.order(), l.warm.count()
 	exp := exponent(l.scale)
 	var eigen mat.EigenSym
 	if n <= first || !eigen.Factorize(l.rayleighRitz(exp), true) {
@@ -196,7 +229,7 @@ func (l *Lanczos) solveProjected() (values []RitzValue, coordinates [][]float64)
 // parts are those of [Lanczos.decompose], of the asymmetry of U'HU, and of R
 // outside the span, whose columns may all point the same way.
 func (l *Lanczos) warmBound(y []float64) float64 {
-	n, first := l.Steps(), l.warm.count()
+	n, first := l.order(), l.warm.count()
 	outside := l.off[n-1] * math.Abs(y[n-1])
 	for j, r := range l.warm.residual {
 		outside += r * math.Abs(y[j])
@@ -271,14 +304,14 @@ func (l *Lanczos) coordinates(chosen []int) [][]float64 {
 		return nil
 	}
 	out := make([][]float64, len(chosen))
-	if l.warm != nil {
+	if l.warm.count() > 0 {
 		_, all := l.ritzVectors()
 		for i, c := range chosen {
 			out[i] = all[c]
 		}
 		return out
 	}
-	n := l.Steps()
+	n := l.order()
 	identity := make([][]float64, n)
 	for j := range identity {
 		identity[j] = make([]float64, n)

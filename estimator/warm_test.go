@@ -160,7 +160,9 @@ func TestWarmStartSeesChanges(t *testing.T) {
 		h, want := change()
 		l := untilConverged(t, c, h.product)
 		t.Logf("%s: %d products", name, l.Steps())
-		if s := l.Spectrum(); !sameScales(DetectScales(s), h.d, want, 0.05) {
+		// Settled closes the bracket of a lower edge to 5 % on either side, and one
+		// eigenvalue in three is too faint to be seen there.
+		if s := l.Spectrum(); !sameScales(DetectScales(s), h.d, want, 0.1) {
 			t.Errorf("%s: after %d products scales are %+v", name, l.Steps(), DetectScales(s).Groups)
 		}
 	}

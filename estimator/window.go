@@ -112,7 +112,7 @@ func (w *Window) inner(i, j int) float64 { return w.gram[i*(w.pairs+1)+j] }
 // Cosine is the cosine of the angle between the newest two sketches, an estimate
 // of that between their gradients. False: they are not a pair, or one is zero.
 func (w *Window) Cosine() (float64, bool) {
-	if !w.linked {
+	if !w.linked || w.count < 2 {
 		return 0, false
 	}
 	now, last := w.count-1, w.count-2

@@ -171,15 +171,16 @@ func ExampleCertify() {
 	if err != nil {
 		panic(err)
 	}
-	for _, f := range []float64{0, 1e-3, 1e-2, 1e-1} {
+	for _, f := range []float64{0, 1e-3, 1e-2, 1e-1, 1} {
 		contraction, ok := scheduler.Certify(c, s, f*0.001)
 		fmt.Printf("delta = %g mu: %.2g %t\n", f, contraction, ok)
 	}
 	// Output:
 	// delta = 0 mu: 0.073 true
-	// delta = 0.001 mu: 0.1 true
-	// delta = 0.01 mu: 0.37 true
-	// delta = 0.1 mu: 3.2 false
+	// delta = 0.001 mu: 0.076 true
+	// delta = 0.01 mu: 0.11 true
+	// delta = 0.1 mu: 0.43 true
+	// delta = 1 mu: 5.8 false
 }
 
 func BenchmarkCertify(b *testing.B) {

@@ -142,7 +142,7 @@ func (c *Controller) replan(o Observation, m estimator.Model) {
 	s.Cycle, s.Position = Cycle{}, 0
 	s.Revision++
 	s.Sketched = m.Known()
-	s.Scales = estimator.SplitScales(m.Spectrum())
+	s.Scales, s.Earlier = estimator.SplitScales(m.Spectrum()), s.Scales
 	s.Plan = c.modelPlan(m)
 	if len(s.Plan) == 0 {
 		s.Plan = []float64{1 / s.Stiffest}

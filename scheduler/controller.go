@@ -116,6 +116,7 @@ func (c *Controller) Observe(o Observation) (Decision, error) {
 	if err := o.validate(c); err != nil {
 		return Decision{}, err
 	}
+	c.s.Noise.hear(o)
 	linked := c.link(&o)
 	m := c.learn(o, linked)
 	d := c.decide(o, linked, m)
@@ -264,12 +265,25 @@ func (c *Controller) Spectrum() (estimator.Spectrum, int64) {
 	if !c.s.Sketched {
 		return c.s.Spectrum, c.s.Revision
 	}
-	s := c.w.Spectrum()
+	s := c.w.SpectrumWithNoise(c.s.Noise.Sketches)
 	if !s.Known() {
 		return c.s.Spectrum, c.s.Revision
 	}
+	if !c.s.Refuted {
+		s = estimator.Merge(s, c.s.Spectrum.Aged(c.s.Step-c.s.Adopted))
+	}
 	s.Stiffest = max(s.Stiffest, c.s.Stiffest)
 	return s, c.s.Revision
+}
+
+// Stability compares scales of the latest spectrum with those that the
+// controller planned for before ([estimator.Stability]). It is nil where there
+// was no such plan.
+func (c *Controller) Stability(latest estimator.Scales) []float64 {
+	if len(c.s.Earlier.Groups) == 0 {
+		return nil
+	}
+	return estimator.Stability(latest, c.s.Earlier)
 }
 
 // Config returns the configuration with its defaults filled in.

@@ -23,6 +23,10 @@ type Observation struct {
 	// Sketch is S g, of the length in [Config]. nil: none sent. The controller
 	// copies it.
 	Sketch []float32
+	// Parts are the sketches of n >= 2 equal parts of the batch, each of the mean
+	// gradient of its part, of the same length as Sketch. They measure noise and
+	// change no rate. nil: none sent.
+	Parts [][]float32
 	// AppliedRate is the learning rate really applied at the previous step,
 	// >= 0. NaN: the advised one.
 	AppliedRate float64
@@ -64,13 +68,22 @@ func (o Observation) validate(c *Controller) error {
 	if b := c.cfg.LossLowerBound; c.cfg.HasLossBound && o.Loss < b-boundRounding*max(1, math.Abs(b)) {
 		return fmt.Errorf("loss %v below %v: %w", o.Loss, b, ErrBelowBound)
 	}
+	for i, part := range o.Parts {
+		if err := validateSketch(part, c.cfg.SketchDimension); err != nil {
+			return fmt.Errorf("part %d: %w", i, err)
+		}
+	}
 	if o.Sketch == nil {
 		return nil
 	}
-	if len(o.Sketch) != c.cfg.SketchDimension {
-		return fmt.Errorf("%d values for dimension %d: %w", len(o.Sketch), c.cfg.SketchDimension, ErrSketchDimension)
+	return validateSketch(o.Sketch, c.cfg.SketchDimension)
+}
+
+func validateSketch(sketch []float32, dimension int) error {
+	if len(sketch) != dimension {
+		return fmt.Errorf("%d values for dimension %d: %w", len(sketch), dimension, ErrSketchDimension)
 	}
-	for i, v := range o.Sketch {
+	for i, v := range sketch {
 		if !finite(float64(v)) {
 			return fmt.Errorf("sketch value %d: %w", i, ErrNotFinite)
 		}

@@ -23,19 +23,19 @@ import (
 // So a position may take the remaining rates that keep the partial product at
 // most 1 on all scales and the products of neighbours that end here at most
 // allowance times what the longest rate alone multiplies by. Of these it takes
-// the one for which the rates still to come have the least mean square product
-// on a grid; of equals, the smallest rate. That spreads the roots evenly over
-// both sides, as the order of Lebedev and Finogenov (1971) does for one scale,
-// and brings long rates as early as they can be borne. Where no rate keeps within
-// the allowance, the one with the least product of neighbours is taken; where
-// none keeps the partial product below 1, the one with the least. Scales of one
-// eigenvalue may waste their few rates on a tight allowance; so wider ones are
-// tried where it failed, and the order with the least Amplification is returned.
+// the one at whose root the rates taken leave most, in proportion to what those
+// to come will leave there: a weighted Leja order (Saff and Totik, Logarithmic
+// Potentials with External Fields, 1997, chapter V), which spreads the roots over
+// both sides and brings long rates as early as they can be borne. Of equals it
+// takes the longest, and where no rate keeps within the limits, the shortest.
+// Scales of one eigenvalue may waste their few rates on a tight allowance; so
+// wider ones are tried where it failed, and the order with the least
+// amplification is returned.
 //
 // The grid holds the roots, a point or more between neighbouring roots and the
 // scales' edges; between its points partial products may exceed 1 by a few per
-// cent. The cost is O(N^2) to O(N^3) for N distinct rates (5 ms at 150, 30 ms
-// at 400, 0.4 s at 900) and O(N) for a bounded number of distinct rates.
+// cent. The cost is O(N^2) for N distinct rates, some 10 ns N^2, and O(N) for a
+// bounded number of them.
 func Order(c Cycle, s estimator.Scales) Cycle {
 	if len(c.Rates) == 0 {
 		return c
@@ -44,37 +44,40 @@ func Order(c Cycle, s estimator.Scales) Cycle {
 	var best Cycle
 	least := math.Inf(1)
 	for _, allowance := range [...]float64{10, 100, 1000, 1e5, math.Inf(1)} {
-		ordered := orderWithin(c, s, allowance*single)
-		a := Amplification(ordered, s)
-		if best.Rates == nil || a < least {
-			best, least = ordered, a
+		ordered, noise := orderWithin(c, s, allowance*single)
+		if best.Rates == nil || noise < least {
+			best, least = ordered, noise
 		}
-		if a <= 10*allowance*single {
+		if noise <= 10*allowance*single {
 			break
 		}
 	}
 	return best
 }
 
-// orderWithin is Order for one limit on products of neighbours.
-func orderWithin(c Cycle, s estimator.Scales, noiseLimit float64) Cycle {
-	left := countRates(c)
-	sel := newSelection(c.Rates, s, noiseLimit)
-	ordered := Cycle{
+// orderWithin is Order for one limit on products of neighbours. It returns the
+// largest that there is on its grid.
+func orderWithin(c Cycle, s estimator.Scales, noiseLimit float64) (ordered Cycle, worst float64) {
+	wide := widen(s)
+	left := newCandidates(c, wide)
+	t := newTransient(newGrid(c.Rates, wide, 2).points, noiseLimit)
+	ordered = Cycle{
 		Rates: make([]float64, 0, len(c.Rates)),
 		Scale: make([]int, 0, len(c.Rates)),
 		Rho:   c.Rho,
 	}
 	for len(left) > 0 {
-		k := sel.next(left)
-		ordered.Rates = append(ordered.Rates, left[k].rate)
+		k := left.next(t.leastRoot)
+		rate := left[k].rate
+		ordered.Rates = append(ordered.Rates, rate)
 		ordered.Scale = append(ordered.Scale, left[k].scale)
-		sel.take(left[k].rate)
-		if left[k].count--; left[k].count == 0 {
+		worst = max(worst, t.multiply(rate))
+		left.taken(k)
+		if left[k].count == 0 {
 			left = slices.Delete(left, k, k+1)
 		}
 	}
-	return ordered
+	return ordered, worst
 }
 
 // rateCount is a rate of a scale that is left count times.
@@ -82,11 +85,42 @@ type rateCount struct {
 	rate  float64
 	scale int
 	count int
+	// worth is what the rates taken leave at the rate's root, over what those to
+	// come will leave there, the rate itself left out.
+	worth extended
+	// own is what one step at the rate leaves of its scale at worst.
+	own float64
 }
 
+// candidates are the distinct rates that are left, smallest first.
+type candidates []rateCount
+
+func newCandidates(c Cycle, s estimator.Scales) candidates {
+	left := countRates(c)
+	for k := range left {
+		at := &left[k]
+		at.own = math.Abs(factor(at.rate, s.Groups[at.scale].Lo))
+		at.worth = extended{mantissa: 1}
+		for j, other := range left {
+			f, times := math.Abs(factor(other.rate, 1/at.rate)), other.count
+			if j == k {
+				f, times = at.own, at.count-1
+			}
+			for range times {
+				at.worth.multiply(max(f, leastOwn))
+			}
+		}
+		at.worth = at.worth.reciprocal()
+	}
+	return left
+}
+
+// leastOwn stands in for a factor that is 0.
+const leastOwn = 0x1p-60
+
 // countRates lists the distinct rates of a cycle, smallest first.
-func countRates(c Cycle) []rateCount {
-	list := make([]rateCount, len(c.Rates))
+func countRates(c Cycle) candidates {
+	list := make(candidates, len(c.Rates))
 	for j, r := range c.Rates {
 		list[j] = rateCount{rate: r, scale: c.Scale[j], count: 1}
 	}
@@ -105,33 +139,34 @@ func countRates(c Cycle) []rateCount {
 	return list[:n]
 }
 
-// selection is the product of the rates taken and that of the rates left, both
-// on the same grid.
-type selection struct {
-	head, tail *running
-	// noise is the largest product of the latest rates, at least the empty one:
-	// what has become of the worst disturbance so far.
-	noise *running
-	// noiseLimit is what noise may reach.
-	noiseLimit float64
-	// weight is the sum of the squared tail over each block of points.
-	weight []float64
+// next is the index of the candidate to take, among those whose root is at least
+// leastRoot.
+func (left candidates) next(leastRoot float64) int {
+	best := 0
+	for k := range left {
+		if left[k].rate*leastRoot > 1+rounding {
+			break
+		}
+		if !left[k].worth.less(left[best].worth) {
+			best = k
+		}
+	}
+	return best
 }
 
-// headLimit allows for rounding in products of factors that are all just below
-// 1, as on the flattest scale before its first rate.
-const headLimit = 1 + 1e-12
-
-func newSelection(rates []float64, s estimator.Scales, noiseLimit float64) *selection {
-	g := newGrid(rates, widen(s), 2)
-	sel := &selection{head: newRunning(g), tail: newRunning(g), noise: newRunning(g), noiseLimit: noiseLimit}
-	for _, r := range rates {
-		sel.tail.include(r)
+// taken moves one copy of candidate k from the rates to come to those taken: both
+// sides of every worth change by its factor.
+func (left candidates) taken(k int) {
+	rate := left[k].rate
+	for j := range left {
+		f := math.Abs(factor(rate, 1/left[j].rate))
+		if j == k {
+			f = left[j].own
+		}
+		f = max(f, leastOwn)
+		left[j].worth.multiply(f * f)
 	}
-	sel.tail.survey()
-	sel.weight = make([]float64, len(sel.tail.blocks))
-	sel.weigh()
-	return sel
+	left[k].count--
 }
 
 // widen makes each scale as wide as leastFactor says: a
@@ -143,96 +178,4 @@ func widen(s estimator.Scales) estimator.Scales {
 		groups[i].Lo, groups[i].Hi = min(g.Lo, b.bottom), max(g.Hi, b.centre+b.half)
 	}
 	return estimator.Scales{Groups: groups}
-}
-
-// take moves a rate from the tail to the head.
-func (s *selection) take(rate float64) {
-	s.head.multiply(rate)
-	s.noise.multiply(rate)
-	s.noise.atLeastOne()
-	s.tail.exclude(rate)
-	s.weigh()
-}
-
-func (s *selection) weigh() {
-	for b := range s.weight {
-		sum := 0.0
-		for _, v := range s.tail.level[b*blockSize : min((b+1)*blockSize, len(s.tail.level))] {
-			sum += float64(v * v)
-		}
-		s.weight[b] = sum
-	}
-}
-
-// next is the index of the candidate to take. Candidates come with ascending
-// rates.
-func (s *selection) next(candidates []rateCount) int {
-	if k, ok := s.stable(candidates); ok {
-		return k
-	}
-	if k, ok := s.calmest(candidates); ok {
-		return k
-	}
-	return s.head.leastNext(candidates)
-}
-
-// stable is the index of the candidate whose removal leaves the tail with the
-// least mean square among those that keep the head at most 1 and the noise
-// within its limit.
-func (s *selection) stable(candidates []rateCount) (index int, ok bool) {
-	least := math.Inf(1)
-	headLimit, noiseLimit := headLimit/s.head.unit, s.noiseLimit/s.noise.unit
-	for k, c := range candidates {
-		if s.head.atWitnesses(c.rate) > headLimit || s.noise.atWitnesses(c.rate) > noiseLimit {
-			continue
-		}
-		if v := s.score(c.rate, least); v < least && !s.head.exceedsWith(c.rate, headLimit) && !s.noise.exceedsWith(c.rate, noiseLimit) {
-			index, least, ok = k, v, true
-		}
-	}
-	return index, ok
-}
-
-// calmest is the index of the candidate with the least noise among those that
-// keep the head at most 1.
-func (s *selection) calmest(candidates []rateCount) (index int, ok bool) {
-	least := math.Inf(1)
-	for k, c := range candidates {
-		if s.noise.atWitnesses(c.rate) >= least || s.head.exceedsWith(c.rate, headLimit/s.head.unit) {
-			continue
-		}
-		if v := s.noise.supWith(c.rate, least); v < least {
-			index, least, ok = k, v, true
-		}
-	}
-	return index, ok
-}
-
-// score is the sum over the grid of the squared tail without the rate; above
-// limit, any value above limit. Over a block well away from the rate's root the
-// factor hardly changes and stands before the sum.
-func (s *selection) score(rate, limit float64) float64 {
-	sum := 0.0
-	for b, w := range s.weight {
-		k := s.tail.blocks[b]
-		lo, hi := factor(rate, k.lo), factor(rate, k.hi)
-		if near, far := math.Abs(hi), math.Abs(lo); lo*hi > 0 && near < 2*far && far < 2*near {
-			sum += w / float64(lo*hi)
-		} else {
-			sum += s.blockScore(rate, b)
-		}
-		if sum > limit {
-			break
-		}
-	}
-	return sum
-}
-
-func (s *selection) blockScore(rate float64, b int) float64 {
-	sum := 0.0
-	for i := b * blockSize; i < min((b+1)*blockSize, len(s.tail.points)); i++ {
-		v := s.tail.level[i] / max(leastTailFactor, math.Abs(factor(rate, s.tail.points[i])))
-		sum += float64(v * v)
-	}
-	return sum
 }

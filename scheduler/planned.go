@@ -9,9 +9,8 @@ import (
 	"multirate/estimator"
 )
 
-// openLoopCycle is the longest Chebyshev cycle planned open loop. Ordering it
-// costs the cube of its length; beyond this a cycle gains little.
-const openLoopCycle = 512
+// openLoopCycle is the longest Chebyshev cycle planned open loop.
+const openLoopCycle = 1536
 
 // leastReachGrowth and mostReachGrowth bound the ratio of a displacement to the
 // longest so far that has done no harm.
@@ -24,6 +23,15 @@ const (
 // the spectrum from which on the spectrum is wrong. A constant rate stays stable
 // up to twice.
 const wrongSpectrum = 1.5
+
+// Constants of the policy constant where a spectrum says that the loss is stiffer
+// than it looks: after unseenSteps steps whose curvature stayed below unseenShare of
+// what was told, the rate grows by unseenGrowth a step.
+const (
+	unseenSteps  = 32
+	unseenShare  = 1.0 / 3
+	unseenGrowth = 1.05
+)
 
 // maxUpcoming is the number of rates handed out ahead.
 const maxUpcoming = 64
@@ -90,9 +98,11 @@ func (c Cycle) relabelled(s estimator.Scales) Cycle {
 // spectrum, scalars alone decide.
 func (c *Controller) Adopt(p Plan) {
 	s := &c.s
-	s.Spectrum, s.Scales = p.spectrum, p.scales
+	s.Spectrum, s.Scales, s.Earlier = p.spectrum, p.scales, s.Scales
+	s.Adopted = s.Step
 	s.Revision++
 	s.Sketched, s.Outgrown, s.Reach = false, false, 0
+	s.Doubt, s.Seen, s.Unseen = 1, 0, 0
 	s.Cycle, s.Seed = p.cycle, 0
 	if s.Refuted {
 		s.Cycle = Cycle{}
@@ -145,7 +155,7 @@ func bestCycle(policy Policy, scales estimator.Scales) (Cycle, error) {
 	if policy == PolicyMrGD {
 		return BestMrGD(scales, MaxCycleLength)
 	}
-	return BestChebyshev(scales, openLoopCycle)
+	return bestOfBoth(scales, openLoopCycle)
 }
 
 // cycleStep serves the next rate of the open-loop cycle. Nothing but the loss and
@@ -154,7 +164,11 @@ func (c *Controller) cycleStep(o Observation, linked bool) Decision {
 	s := &c.s
 	c.advanceUnobserved(o)
 	rose := o.Loss > s.CycleLoss+lossPrecision*math.Abs(s.CycleLoss)
-	wrong := linked && c.curvatureAlong(o) > wrongSpectrum*s.Scales.Groups[0].Hi
+	curvature := 0.0
+	if linked {
+		curvature = c.curvatureAlong(o)
+	}
+	wrong := curvature*max(s.Doubt, 1) > wrongSpectrum*s.Scales.Groups[0].Hi
 	if c.grown(o.Loss, s.CycleLoss) || rose && s.Position == 0 || wrong {
 		return c.refute(o)
 	}
@@ -169,14 +183,36 @@ func (c *Controller) cycleStep(o Observation, linked bool) Decision {
 		Rate: s.Cycle.Rates[s.Position], Reason: ReasonPlanned, Scale: s.Cycle.Scale[s.Position],
 		CyclePosition: s.Position, CycleLength: len(s.Cycle.Rates), PredictedChange: math.NaN(),
 	}
+	if c.cfg.Policy == PolicyConstant {
+		c.doubt(curvature)
+		d.Rate *= s.Doubt
+	}
 	s.Position = (s.Position + 1) % len(s.Cycle.Rates)
 	if !s.Proven {
 		c.holdWithinReach(o, &d)
 	}
-	if s.Proven && s.Position > 0 {
+	if s.Proven && s.Position > 0 && c.cfg.Policy != PolicyConstant {
 		d.Upcoming = s.Cycle.Rates[s.Position:min(s.Position+maxUpcoming, len(s.Cycle.Rates))]
 	}
 	return d
+}
+
+// doubt lets the policy constant exceed the rate of a spectrum that tells of more
+// curvature than steps show. What it tells may be true all the same, with nothing
+// of the gradient along it: then steps of more than twice the true rate turn the
+// gradient there, which shows in its curvature long before it does in the loss,
+// and refutes the spectrum.
+func (c *Controller) doubt(curvature float64) {
+	s := &c.s
+	told := s.Scales.Groups[0].Hi
+	s.Doubt = max(s.Doubt, 1)
+	s.Seen = max(s.Seen, curvature)
+	if s.Unseen++; s.Seen >= unseenShare*told {
+		s.Unseen = 0
+	}
+	if s.Unseen > unseenSteps && 2*curvature*s.Doubt < told {
+		s.Doubt *= unseenGrowth
+	}
 }
 
 func (c *Controller) startPass(loss float64) {

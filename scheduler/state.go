@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/fxamacker/cbor/v2"
 
@@ -49,6 +50,11 @@ type state struct {
 	// served in full and did not raise the loss.
 	Reach             float64
 	Shortened, Proven bool
+	// Doubt is the factor by which the policy constant exceeds the spectrum's rate,
+	// Seen the largest curvature along a step since the spectrum came, Unseen the
+	// number of steps that it was less than the spectrum says.
+	Doubt, Seen float64
+	Unseen      int
 	// Seed > 0 is the rate of a spectrum without a cycle, to be served next by the
 	// scalar road; Seeded: it was the last one served.
 	Seed   float64
@@ -60,13 +66,18 @@ type state struct {
 	// Bursts is all that mini-batches tell.
 	Bursts bursts
 
+	// Noise is what parts of batches tell.
+	Noise noiseRecord
+
+	// Adopted is the step at which Spectrum was adopted.
+	Adopted int64
 	// Spectrum is the latest from products, Revision the number of the latest
 	// of any source, which is the window's if Sketched. Scales is what was last
-	// planned for.
-	Spectrum estimator.Spectrum
-	Sketched bool
-	Revision int64
-	Scales   estimator.Scales
+	// planned for, Earlier what before that.
+	Spectrum        estimator.Spectrum
+	Sketched        bool
+	Revision        int64
+	Scales, Earlier estimator.Scales
 }
 
 // step is what was known and done at one step.
@@ -155,6 +166,9 @@ func UnmarshalController(data []byte) (*Controller, error) {
 	if err := in.State.Bursts.validate(in.Config.SketchDimension); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrState, err)
 	}
+	if err := in.State.Noise.validate(in.Config.SketchDimension); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrState, err)
+	}
 	w, err := estimator.RestoreWindow(in.Config.Window, in.Config.SketchDimension, in.Sketches, in.Rates)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrState, err)
@@ -172,6 +186,8 @@ func (s *state) validate() error {
 		return errors.New("latest step is out of range")
 	case s.Position < 0 || s.Position > 0 && s.Position >= len(s.Cycle.Rates):
 		return errors.New("cycle position out of range")
+	case !(s.Doubt >= 0) || math.IsInf(s.Doubt, 0) || !(s.Seen >= 0) || s.Unseen < 0:
+		return errors.New("doubt of the spectrum is out of range")
 	case !(s.Reach >= 0) || !(s.Seed >= 0) || math.IsInf(s.Seed, 0):
 		return errors.New("negative or undefined reach or rate")
 	case len(s.Cycle.Rates) > 0 && len(s.Scales.Groups) == 0:
@@ -185,7 +201,7 @@ func (s *state) validate() error {
 	if err := s.Cycle.validate(len(s.Scales.Groups)); err != nil {
 		return err
 	}
-	for _, g := range s.Scales.Groups {
+	for _, g := range slices.Concat(s.Scales.Groups, s.Earlier.Groups) {
 		if !(g.Lo > 0) || !(g.Hi >= g.Lo) || math.IsInf(g.Hi, 0) {
 			return fmt.Errorf("scale [%v, %v]", g.Lo, g.Hi)
 		}

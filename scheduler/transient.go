@@ -103,209 +103,128 @@ func (p polynomial) knots(lo, hi float64) []float64 {
 	return knots
 }
 
-// running is |p| of some rates on a grid, as mantissa * base^exponent: products
-// over part of a cycle may span more than a float64's range.
+// running is |p| of some rates on a grid. Products over part of a cycle may span
+// more than a float64's range.
 type running struct {
 	grid
-	mantissa []float64
-	exponent []int
-	// level is |p| / unit, unit = base^(largest exponent); what underflows is
-	// irrelevant to the sup.
-	level []float64
-	unit  float64
-	// blocks summarise the levels.
-	blocks []block
-	// witness holds the points that rule out most candidates: the highest level
-	// on each scale, and the point that ruled one out last.
-	witness []int
-}
-
-// block is a run of up to blockSize points, their range and the largest level
-// among them.
-type block struct{ lo, hi, top float64 }
-
-const (
-	base      = 0x1p300
-	blockSize = 16
-	// leastTailFactor stands in for the factor of a rate at its own root, so
-	// that it can be divided out again.
-	leastTailFactor = 0x1p-60
-)
-
-// largest is the largest |1 - rate*lambda| on the block's range: it is convex.
-func (b block) largest(rate float64) float64 {
-	return max(math.Abs(factor(rate, b.lo)), math.Abs(factor(rate, b.hi)))
+	level []extended
 }
 
 func newRunning(g grid) *running {
-	r := &running{
-		grid:     g,
-		mantissa: make([]float64, len(g.points)),
-		exponent: make([]int, len(g.points)),
-		level:    make([]float64, len(g.points)),
-		witness:  make([]int, len(g.start)),
+	r := &running{grid: g, level: make([]extended, len(g.points))}
+	for i := range r.level {
+		r.level[i].mantissa = 1
 	}
-	for i := range r.mantissa {
-		r.mantissa[i] = 1
-	}
-	for points := range slices.Chunk(g.points, blockSize) {
-		r.blocks = append(r.blocks, block{lo: slices.Min(points), hi: slices.Max(points)})
-	}
-	r.survey()
 	return r
 }
 
 // multiply takes one more rate into the product.
 func (r *running) multiply(rate float64) {
 	for i, x := range r.points {
-		r.set(i, r.mantissa[i]*math.Abs(factor(rate, x)))
-	}
-	r.survey()
-}
-
-// include takes a rate into the product so that exclude can take it out again,
-// and leaves the survey to the caller.
-func (r *running) include(rate float64) {
-	for i, x := range r.points {
-		r.set(i, r.mantissa[i]*max(leastTailFactor, math.Abs(factor(rate, x))))
+		r.level[i].multiply(math.Abs(factor(rate, x)))
 	}
 }
 
-// exclude takes an included rate out of the product.
-func (r *running) exclude(rate float64) {
-	for i, x := range r.points {
-		r.set(i, r.mantissa[i]/max(leastTailFactor, math.Abs(factor(rate, x))))
-	}
-	r.survey()
+// extended is mantissa * base^exponent, positive or 0.
+type extended struct {
+	mantissa float64
+	exponent int
 }
 
-// atLeastOne raises the product to 1 where it is less.
-func (r *running) atLeastOne() {
-	for i, v := range r.mantissa {
-		if r.exponent[i] < 0 || r.exponent[i] == 0 && v < 1 {
-			r.mantissa[i], r.exponent[i] = 1, 0
-		}
+const base = 0x1p300
+
+// multiply carries the mantissa into the exponent where it leaves [1/base, base].
+func (s *extended) multiply(by float64) {
+	s.mantissa *= by
+	if s.mantissa > base {
+		s.mantissa /= base
+		s.exponent++
+	} else if s.mantissa < 1/base && s.mantissa > 0 {
+		s.mantissa *= base
+		s.exponent--
 	}
-	r.survey()
 }
 
-// set stores a mantissa, carried into the exponent where it leaves [1/base,
-// base].
-func (r *running) set(i int, mantissa float64) {
-	if mantissa > base {
-		mantissa /= base
-		r.exponent[i]++
-	} else if mantissa < 1/base && mantissa > 0 {
-		mantissa *= base
-		r.exponent[i]--
+func (s extended) less(t extended) bool {
+	if s.exponent == t.exponent || s.mantissa == 0 || t.mantissa == 0 {
+		return s.mantissa < t.mantissa
 	}
-	r.mantissa[i] = mantissa
+	// Neighbouring exponents overlap.
+	if s.exponent < t.exponent {
+		return s.exponent < t.exponent-1 || s.mantissa/base < t.mantissa
+	}
+	return s.exponent == t.exponent+1 && s.mantissa < t.mantissa/base
 }
 
-// lift is v * base^e for v between 1/base and base, or 0; it rounds the very
-// small to 0 and the very large to +Inf.
-func lift(v float64, e int) float64 {
+// value rounds the very small to 0 and the very large to +Inf.
+func (s extended) value() float64 {
 	switch {
-	case e == 0 || v == 0:
-		return v
-	case e == 1:
-		return v * base
-	case e == -1:
-		return v / base
-	case e < 0:
+	case s.exponent == 0 || s.mantissa == 0:
+		return s.mantissa
+	case s.exponent == 1:
+		return s.mantissa * base
+	case s.exponent == -1:
+		return s.mantissa / base
+	case s.exponent < 0:
 		return 0
 	}
 	return math.Inf(1)
 }
 
-// survey refreshes levels, blocks and witnesses.
-func (r *running) survey() {
-	top := math.MinInt
-	for i, e := range r.exponent {
-		if e > top && r.mantissa[i] > 0 {
-			top = e
-		}
-	}
-	r.unit = lift(1, max(top, -2))
-	for i, v := range r.mantissa {
-		r.level[i] = lift(v, r.exponent[i]-top)
-	}
-	for b := range r.blocks {
-		r.blocks[b].top = slices.Max(r.level[b*blockSize : min((b+1)*blockSize, len(r.level))])
-	}
-	for s := range len(r.start) - 1 {
-		highest := r.start[s]
-		for i := r.start[s]; i < r.start[s+1]; i++ {
-			if r.level[i] > r.level[highest] {
-				highest = i
-			}
-		}
-		r.witness[s] = highest
-	}
-	r.witness[len(r.witness)-1] = r.witness[0]
+// reciprocal is 1/s, s > 0.
+func (s extended) reciprocal() extended {
+	return extended{mantissa: 1 / s.mantissa, exponent: -s.exponent}
 }
 
-// leastNext is the index of the candidate that makes the sup least; candidates
-// come with ascending rates.
-func (r *running) leastNext(candidates []rateCount) int {
-	best, least := 0, math.Inf(1)
-	for k, c := range candidates {
-		if !beats(r.atWitnesses(c.rate), k, least, best) {
-			continue
-		}
-		if v := r.supWith(c.rate, least); beats(v, k, least, best) {
-			best, least = k, v
-		}
-	}
-	return best
+// transient is what has become, at points of the scales, of an error that was
+// there from the start (head) and of the worst that came in on the way (noise),
+// each 1 when it came in.
+type transient struct {
+	points, head, noise []float64
+	noiseLimit          float64
+	// leastRoot is the least root that the next rate may have for the head to
+	// stay at most 1 and the noise within its limit.
+	leastRoot float64
 }
 
-// beats orders candidates by value, then by index.
-func beats(v float64, k int, least float64, best int) bool {
-	return v < least || v == least && k < best
+func newTransient(points []float64, noiseLimit float64) *transient {
+	ones := func() []float64 { return slices.Repeat([]float64{1}, len(points)) }
+	t := &transient{points: points, head: ones(), noise: ones(), noiseLimit: noiseLimit}
+	t.multiply(0)
+	return t
 }
 
-func (r *running) atWitnesses(rate float64) float64 {
-	v := 0.0
-	for _, i := range r.witness {
-		v = max(v, r.level[i]*math.Abs(factor(rate, r.points[i])))
-	}
-	return v
-}
+const (
+	// rounding allows for that in products of factors that are all just below
+	// 1, as on the flattest scale before its first rate.
+	rounding = 1e-12
+	// leastHead keeps a product from underflow; nothing so small is ever large again
+	// within the limits.
+	leastHead = 1e-280
+)
 
-// supWith is the sup, in units of level, of the running product times one more
-// factor; above limit, any value above limit.
-func (r *running) supWith(rate, limit float64) float64 {
-	sup := 0.0
-	for b, k := range r.blocks {
-		if k.top*k.largest(rate) <= sup {
-			continue
+// multiply takes one more rate in and returns the largest noise. |1 - x/root| <=
+// limit/level holds at x <= 2 root as soon as level <= limit, and elsewhere where
+// root >= x level/(limit + level).
+func (t *transient) multiply(rate float64) float64 {
+	worst, least, limit := 1.0, 0.0, t.noiseLimit
+	noise := t.noise[:len(t.points)]
+	head := t.head[:len(t.points)]
+	for i, x := range t.points {
+		f := math.Abs(factor(rate, x))
+		h := max(head[i]*f, leastHead)
+		n := max(noise[i]*f, 1)
+		head[i], noise[i] = h, n
+		if h*(x-least) > (1+rounding)*least {
+			least = x * h / (1 + rounding + h)
 		}
-		for i := b * blockSize; i < min((b+1)*blockSize, len(r.points)); i++ {
-			sup = max(sup, r.level[i]*math.Abs(factor(rate, r.points[i])))
+		if n*(x-least) > limit*least {
+			least = x * n / (limit + n)
 		}
-		if sup > limit {
-			break
-		}
+		worst = max(worst, n)
 	}
-	return sup
-}
-
-// exceedsWith reports whether the running product times one more factor exceeds
-// limit, in units of level, anywhere. The point where it does becomes a witness.
-func (r *running) exceedsWith(rate, limit float64) bool {
-	for b, k := range r.blocks {
-		if k.top*k.largest(rate) <= limit {
-			continue
-		}
-		for i := b * blockSize; i < min((b+1)*blockSize, len(r.points)); i++ {
-			if r.level[i]*math.Abs(factor(rate, r.points[i])) > limit {
-				r.witness[len(r.witness)-1] = i
-				return true
-			}
-		}
-	}
-	return false
+	t.leastRoot = least
+	return worst
 }
 
 // refine is the larger of floor and the max of log|p| on the points from to
@@ -316,7 +235,7 @@ func (r *running) exceedsWith(rate, limit float64) bool {
 func (r *running) refine(from, to int, used polynomial, floor float64) float64 {
 	promising := math.Exp(floor) / 1.25
 	for i := from; i < to; i++ {
-		here := lift(r.mantissa[i], r.exponent[i])
+		here := r.level[i].value()
 		if here > promising {
 			v, _ := used.at(r.points[i])
 			floor = max(floor, v)
@@ -324,7 +243,7 @@ func (r *running) refine(from, to int, used polynomial, floor float64) float64 {
 		if i+1 == to {
 			break
 		}
-		if here > promising || lift(r.mantissa[i+1], r.exponent[i+1]) > promising {
+		if here > promising || r.level[i+1].value() > promising {
 			floor = concaveMax(used.at, r.points[i], r.points[i+1], floor)
 		}
 	}

@@ -59,7 +59,7 @@ func (s *Server) EstimateSpectrum(stream estimateStream) error {
 	if err != nil {
 		return err
 	}
-	defer e.close()
+	defer e.close(s)
 	in.life, in.id = e.life, r.id
 	link := &link{in: in, stream: stream}
 	way, err := s.wayFor(link, e, start)
@@ -67,7 +67,7 @@ func (s *Server) EstimateSpectrum(stream estimateStream) error {
 		return err
 	}
 	defer way.close()
-	spectrum, err := e.estimate(link, way)
+	spectrum, err := e.estimateProbes(link, way)
 	if err != nil {
 		s.log.Info("estimate ended", "run", r.id, "error", err)
 		return err
@@ -87,11 +87,16 @@ type estimate struct {
 	run                 *run
 	life                context.Context
 	dimension, products int
+	probes, spent       int // products spent on the probes before
 	format              pb.VectorFormat
 	chunk               int // elements
 	seed                uint64
 	largest, least      float64 // Ritz values, at the last look
-	release             func()
+	reserved            int64   // bytes
+	numerics            chan struct{}
+	// kept are the Ritz vectors of the last estimate, nil for a cold start.
+	kept    *estimator.RitzVectors
+	release func()
 }
 
 // openEstimate validates start, reserves the memory and marks the run. close
@@ -100,7 +105,7 @@ func (s *Server) openEstimate(r *run, start *pb.EstimateSpectrumStart) (*estimat
 	if err := r.lock(); err != nil {
 		return nil, err
 	}
-	e := &estimate{run: r, life: r.life, dimension: int(r.decl.run.Dimension), seed: start.GetSeed()}
+	e := &estimate{run: r, life: r.life, dimension: int(r.decl.run.Dimension), seed: start.GetSeed(), numerics: s.numerics}
 	busy := r.estimating
 	r.mu.Unlock()
 	if err := e.configure(start, s.options.MaxMessageBytes); err != nil {
@@ -109,21 +114,35 @@ func (s *Server) openEstimate(r *run, start *pb.EstimateSpectrumStart) (*estimat
 	if busy {
 		return nil, estimateInProgress(r.id)
 	}
-	release, err := s.reserve(r.id, e.bytes(e.products), e.waysOut(min(s.options.MaxRunBytes, s.memory.free())))
+	if !start.GetColdStart() && e.probes == 1 {
+		e.kept = s.kept.take(s, r, precisions[e.format])
+	}
+	e.reserved = e.bytes(e.products)
+	release, err := s.reserve(r.id, e.reserved, e.waysOut(min(s.options.MaxRunBytes, s.memory.free())))
 	if err != nil {
+		s.kept.put(e.life, s, r, e.kept)
 		return nil, err
 	}
-	if err := r.lockAlive(e.life); err != nil {
+	e.release = release
+	if err := e.begin(); err != nil {
 		release()
+		s.kept.put(e.life, s, r, e.kept)
 		return nil, err
 	}
-	defer r.mu.Unlock()
-	if r.estimating {
-		release()
-		return nil, estimateInProgress(r.id)
-	}
-	r.estimating, e.release = true, release
 	return e, nil
+}
+
+// begin marks the run.
+func (e *estimate) begin() error {
+	if err := e.run.lockAlive(e.life); err != nil {
+		return err
+	}
+	defer e.run.mu.Unlock()
+	if e.run.estimating {
+		return estimateInProgress(e.run.id)
+	}
+	e.run.estimating = true
+	return nil
 }
 
 func estimateInProgress(id string) error {
@@ -131,11 +150,14 @@ func estimateInProgress(id string) error {
 		"an estimate of run %q is under way: wait for it, or cancel its stream", id)
 }
 
-func (e *estimate) close() {
+// close frees the memory but for the vectors that the next estimate may start
+// from: new ones, or the old ones where this one has failed.
+func (e *estimate) close(s *Server) {
+	e.release()
+	s.kept.put(e.life, s, e.run, e.kept)
 	e.run.mu.Lock()
 	e.run.estimating = false
 	e.run.mu.Unlock()
-	e.release()
 }
 
 // configure fills in what start asks for.
@@ -144,8 +166,9 @@ func (e *estimate) configure(start *pb.EstimateSpectrumStart, maxMessage int) er
 	most := min(e.dimension, maxProducts)
 	v.within("start.max_products", int64(start.GetMaxProducts()), 0, int64(most), "0 means the smaller of the run's dimension and 128")
 	e.products = int(start.GetMaxProducts())
+	e.probes = e.probesOf(&v, start)
 	if e.products == 0 {
-		e.products = min(e.dimension, defaultProducts)
+		e.products = min(e.dimension, defaultProducts, maxCoefficients/e.probes)
 	}
 	switch start.GetFormat() {
 	case pb.VectorFormat_VECTOR_FORMAT_UNSPECIFIED, pb.VectorFormat_VECTOR_FORMAT_FLOAT32:
@@ -182,6 +205,7 @@ func (e *estimate) lanczos(products int) estimator.LanczosConfig {
 		Seed:      e.seed,
 		Precision: precisions[e.format],
 		Parallel:  onAllCores,
+		Kept:      e.kept,
 	}
 }
 
@@ -215,33 +239,64 @@ func (e *estimate) waysOut(bytes int64) string {
 
 // estimate drives Lanczos; its vectors go their way.
 func (e *estimate) estimate(link *link, way vectors) (estimator.Spectrum, error) {
-	lanczos, err := e.lanczos(e.products).Start()
+	var lanczos *estimator.Lanczos
+	err := e.compute(link, func() (err error) {
+		if lanczos, err = e.lanczos(e.products).Start(); err != nil {
+			return coreError(err)
+		}
+		return nil
+	})
 	if err != nil {
-		return estimator.Spectrum{}, coreError(err)
+		return estimator.Spectrum{}, err
 	}
-	product, look := make([]float64, e.dimension), 1
+	warm := 0
+	if lanczos.Warm() {
+		warm = e.kept.Count()
+	}
+	product, look := make([]float64, e.dimension), warm+1
 	for converged := false; !lanczos.Done() && !converged; {
-		if err := way.ask(int32(lanczos.Steps()), lanczos.Probe()); err != nil {
+		if err := way.ask(int32(e.spent+lanczos.Steps()), lanczos.Probe()); err != nil {
 			return estimator.Spectrum{}, err
 		}
-		if err := way.answer(int32(lanczos.Steps()), product); err != nil {
+		if err := way.answer(int32(e.spent+lanczos.Steps()), product); err != nil {
 			return estimator.Spectrum{}, err
 		}
-		if err := lanczos.Absorb(product); err != nil {
-			return estimator.Spectrum{}, estimatorError("product.data", err)
-		}
-		if err := link.in.interrupted(); err != nil {
+		err := e.compute(link, func() error {
+			if err := lanczos.Absorb(product); err != nil {
+				return estimatorError("product.data", err)
+			}
+			if steps := lanczos.Steps(); steps == look || lanczos.Done() {
+				look = warm + nextLook(steps-warm)
+				converged = e.look(lanczos) && e.spent == 0
+			}
+			return link.in.interrupted()
+		})
+		if err != nil {
 			return estimator.Spectrum{}, err
 		}
-		if steps := lanczos.Steps(); steps == look || lanczos.Done() {
-			look = nextLook(steps)
-			converged = e.look(lanczos)
-		}
-		if err := e.progress(link, lanczos.Steps()); err != nil {
+		if err := e.progress(link, e.spent+lanczos.Steps(), warm); err != nil {
 			return estimator.Spectrum{}, err
 		}
 	}
-	return lanczos.Spectrum(), nil
+	spectrum := lanczos.Spectrum()
+	if e.probes == 1 {
+		e.kept = lanczos.Keep()
+	}
+	return spectrum, nil
+}
+
+// compute does an estimate's own work once it has a place for it: many estimates
+// at once would leave trainers that wait for a rate no core.
+func (e *estimate) compute(link *link, work func() error) error {
+	select {
+	case e.numerics <- struct{}{}:
+	case <-link.in.ctx.Done():
+		return interrupted(link.in.ctx)
+	case <-link.in.life.Done():
+		return link.in.endedStatus()
+	}
+	defer func() { <-e.numerics }()
+	return work()
 }
 
 // nextLook is the number of products at which to decompose the tridiagonal
@@ -260,13 +315,14 @@ func (e *estimate) look(lanczos *estimator.Lanczos) (converged bool) {
 	return lanczos.Converged(convergence)
 }
 
-func (e *estimate) progress(link *link, products int) error {
+func (e *estimate) progress(link *link, products, warm int) error {
 	return link.send(&pb.EstimateSpectrumResponse{
 		Message: &pb.EstimateSpectrumResponse_Progress{Progress: &pb.EstimateSpectrumProgress{
 			Products:          int32(products),
-			MaxProducts:       int32(e.products),
+			MaxProducts:       int32(e.products * e.probes),
 			LargestRitzValue:  e.largest,
 			SmallestRitzValue: e.least,
+			KeptVectors:       int32(warm),
 		}},
 	})
 }
@@ -278,7 +334,7 @@ func (s *Server) reserve(run string, bytes int64, advice string) (release func()
 		return nil, refuseQuota(ReasonMemoryBudget, "run:"+run, "bytes_per_run", limit,
 			"this takes %d bytes of memory, a run may take %d: %s", bytes, limit, advice)
 	}
-	if !s.memory.reserve(bytes) {
+	if !s.memory.reserve(bytes) && !s.kept.makeRoom(s, bytes) {
 		return nil, refuseQuota(ReasonMemoryBudget, "server", "bytes", s.memory.limit,
 			"this takes %d bytes of memory, and of the %d for all runs together %d are free: %s, or wait for other estimates to end",
 			bytes, s.memory.limit, s.memory.free(), advice)

@@ -200,7 +200,7 @@ func checkDensity(t *testing.T, s *pb.Spectrum) {
 		{Upper: ritz[0].Value, Mass: ritz[0].Weight},
 	} {
 		got := s.Density[i]
-		if got.Mass != want.Mass || want.Lower != 0 && got.Lower != want.Lower || i != 0 && got.Upper <= got.Lower ||
+		if math.Abs(got.Mass-want.Mass) > 1e-14 || want.Lower != 0 && got.Lower != want.Lower || i != 0 && got.Upper <= got.Lower ||
 			i > 1 && got.Lower != s.Density[i-1].Upper || want.Upper != 0 && got.Upper != want.Upper {
 			t.Errorf("bin %d is %v, want %v", i, got, want)
 		}

@@ -121,7 +121,7 @@ func spectrumOf(m *pb.Spectrum, dimension int64) estimator.Spectrum {
 		}
 	}
 	for _, v := range m.GetRitzValues() {
-		s.Ritz = append(s.Ritz, estimator.RitzValue{Value: v.GetValue(), Weight: v.GetWeight(), Bound: v.GetBound()})
+		s.Ritz = append(s.Ritz, estimator.RitzValue{Value: v.GetValue(), Weight: v.GetWeight(), Bound: v.GetBound(), Probe: int(v.GetProbe())})
 	}
 	return s
 }

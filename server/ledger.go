@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	journalv1 "multirate/proto/multirate/journal/v1"
+	"multirate/server/cluster"
 	"multirate/server/journal"
 )
 
@@ -18,6 +19,7 @@ import (
 // [journal.Journal] is one, and documents the methods.
 type Journal interface {
 	Runs(ctx context.Context) ([]string, error)
+	Count(ctx context.Context) (int, error)
 	Snapshot(ctx context.Context, run string) (journal.Snapshot, error)
 	Events(ctx context.Context, run string, behind uint64, do func(journal.Event) error) error
 	Latest(ctx context.Context, run string) (journal.Event, error)
@@ -58,13 +60,27 @@ type ledger struct {
 	removed bool
 	// closed: the server has stopped.
 	closed bool
+
+	// cluster is where the run's owner is found, nil where there is but one
+	// process; claim is this replica's, if it is the owner.
+	cluster *cluster.Member
+	claim   *cluster.Claim
+	// drop takes the run out of the server, which others may then own.
+	drop func()
 }
 
 func (s *Server) newLedger(key runKey) *ledger {
 	if s.options.Journal == nil {
 		return nil
 	}
-	return &ledger{journal: s.options.Journal, log: s.log, name: key.String()}
+	return &ledger{
+		journal: s.options.Journal, log: s.log, name: key.String(), cluster: s.options.Cluster,
+		drop: func() {
+			if _, err := s.runs.Delete(context.Background(), key.String()); err == nil {
+				s.tenants.get(key.tenant).runs.Add(-1)
+			}
+		},
+	}
 }
 
 // record keeps an event, in which it fills index and time in. It returns once
@@ -84,6 +100,9 @@ func (r *run) record(now func() time.Time, e *journalv1.Event) error {
 	// The call's context plays no part: were it cancelled in between, nobody
 	// would know whether the event was kept.
 	last, err := l.journal.Append(context.Background(), l.name, l.last, b)
+	if errors.Is(err, journal.ErrConflict) {
+		l.claim = nil // perhaps another replica has taken the run over
+	}
 	if err != nil {
 		return err
 	}
@@ -125,7 +144,7 @@ func (r *run) recordAdvice(now func() time.Time, rep *report, a advice) error {
 // the lock.
 func (s *Server) save(r *run, events int64) {
 	l := r.ledger
-	if l == nil || l.stale || l.closed || l.broken != nil || r.deleted || l.index-l.saved < events {
+	if l == nil || l.stale || l.closed || l.broken != nil || r.deleted || r.left != nil || !l.owned() || l.index-l.saved < events {
 		return
 	}
 	if err := r.saveNow(); err != nil {
@@ -148,6 +167,9 @@ func (r *run) saveNow() error {
 	return err
 }
 
+// owned reports whether this replica advises the run.
+func (l *ledger) owned() bool { return l.cluster == nil || l.claim.Valid() }
+
 // refresh reads the state from the journal again where that may differ. The
 // caller holds the lock.
 func (r *run) refresh() error {
@@ -167,6 +189,9 @@ func (r *run) refresh() error {
 		l.broken = err
 		return historyDamaged(r.id, err)
 	case f.deleted:
+		if err := r.completeRemoval(); err != nil {
+			return err
+		}
 		r.deleted = true
 		r.end(errDeleted)
 		return ended(r.id, errDeleted)
@@ -193,7 +218,7 @@ func (l *ledger) clear(ctx context.Context) error {
 	if err := l.journal.Remove(context.WithoutCancel(ctx), l.name, 0, nil); err != nil {
 		return err
 	}
-	*l = ledger{journal: l.journal, log: l.log, name: l.name}
+	*l = ledger{journal: l.journal, log: l.log, name: l.name, cluster: l.cluster, claim: l.claim, drop: l.drop}
 	return nil
 }
 

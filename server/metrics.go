@@ -12,7 +12,8 @@ import (
 
 // metrics are a server's numbers; nil where nobody asked for them.
 type metrics struct {
-	calls *grpcprom.ServerMetrics
+	calls     *grpcprom.ServerMetrics
+	forwarded prometheus.Counter
 }
 
 // newMetrics registers what Prometheus is told: calls by method and status code,
@@ -28,6 +29,19 @@ func newMetrics(s *Server, r prometheus.Registerer) *metrics {
 			func() float64 { return float64(s.tenants.total()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "multirate_estimate_bytes", Help: "Memory of the spectrum estimates under way."},
 			func() float64 { return float64(s.memory.used.Load()) }))
+	if s.options.Cluster != nil {
+		m.forwarded = prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "multirate_forwarded_calls_total", Help: "Calls handed on to the replica that owns the run.",
+		})
+		r.MustRegister(m.forwarded, prometheus.NewGaugeFunc(
+			prometheus.GaugeOpts{Name: "multirate_lease", Help: "1 while this replica may own runs, else 0."},
+			func() float64 {
+				if s.options.Cluster.Valid() != nil {
+					return 0
+				}
+				return 1
+			}))
+	}
 	if s.options.Journal != nil {
 		timed := &timedJournal{Journal: s.options.Journal,
 			appends: prometheus.NewHistogram(prometheus.HistogramOpts{

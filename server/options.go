@@ -7,8 +7,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/stats"
 
 	"multirate/server/access"
+	"multirate/server/cluster"
 )
 
 // Options are a server's limits and wiring. The zero value is good.
@@ -18,12 +20,17 @@ type Options struct {
 	Logger *slog.Logger
 	// Journal keeps the runs. nil: they live in memory and end with the process.
 	Journal Journal
+	// Cluster is this process's place among the replicas that share the journal.
+	// nil: it is the only one. [Server.Serve] serves it; its owner lets it leave.
+	Cluster *cluster.Member
 	// Credentials terminate TLS. nil: plain text.
 	Credentials credentials.TransportCredentials
 	// Authenticator names the tenant of each call. nil: there is one tenant.
 	Authenticator *access.Authenticator
 	// Metrics takes the server's metrics. nil: there are none.
 	Metrics prometheus.Registerer
+	// Calls is told of each call and stream, to trace it. nil: nobody is.
+	Calls stats.Handler
 	// Tenant limits what each tenant may take.
 	Tenant TenantLimits
 	// MaxRuns is the number of runs at most. 0: 10,000.

@@ -82,11 +82,13 @@ func follow[M any](ctx context.Context, s *Server, in *inbox[M], r *run, id stri
 }
 
 func (s *Server) adviseAlive(life context.Context, r *run, rep *report) (advice, error) {
-	if err := r.lockAlive(life); err != nil {
-		return advice{}, err
-	}
-	defer r.mu.Unlock()
-	return r.advise(rep, s.options.Now)
+	return patiently(life, s, func() (advice, error) {
+		if err := r.lockAlive(life); err != nil {
+			return advice{}, err
+		}
+		defer r.mu.Unlock()
+		return r.advise(rep, s.options.Now)
+	})
 }
 
 // ReportStatistics implements the RPC of that name.

@@ -18,8 +18,8 @@ import (
 // turns out to be damaged says so at each call until it is deleted or restored
 // from a checkpoint.
 func (s *Server) Recover(ctx context.Context) error {
-	if s.options.Journal == nil {
-		return nil
+	if s.options.Journal == nil || s.options.Cluster != nil {
+		return nil // replicas of a cluster find runs as they are called for
 	}
 	begin := time.Now()
 	names, err := s.options.Journal.Runs(ctx)

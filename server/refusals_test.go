@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -229,6 +230,17 @@ func TestCallsRefusedLeaveTheRun(t *testing.T) {
 		"alpha NaN":           {lanczos([]float64{1, nan}, []float64{1}), refusal{invalid, ReasonNotFinite, "coefficients.alpha[1]"}},
 		"beta negative":       {lanczos([]float64{1, 2}, []float64{-1}), refusal{invalid, ReasonOutOfRange, "coefficients.beta[0]"}},
 
+		"too many runs": {func(ctx context.Context) error {
+			run := &pb.LanczosCoefficients{Alpha: []float64{1}}
+			_, err := c.ReportLanczos(ctx, &pb.ReportLanczosRequest{RunId: "r", Coefficients: run, Further: slices.Repeat([]*pb.LanczosCoefficients{run}, 64)})
+			return err
+		}, refusal{invalid, ReasonOutOfRange, "further"}},
+		"a further run of nothing": {func(ctx context.Context) error {
+			_, err := c.ReportLanczos(ctx, &pb.ReportLanczosRequest{RunId: "r",
+				Coefficients: &pb.LanczosCoefficients{Alpha: []float64{1}}, Further: []*pb.LanczosCoefficients{{}}})
+			return err
+		}, refusal{invalid, ReasonRequired, "further[0].alpha"}},
+
 		"nothing but negative curvature": {lanczos([]float64{-2}, []float64{0}), refusal{precondition, ReasonSpectrumUnusable, ""}},
 
 		"estimate without a word": {estimate(nil), refusal{invalid, ReasonStartExpected, "start"}},
@@ -237,6 +249,7 @@ func TestCallsRefusedLeaveTheRun(t *testing.T) {
 		"estimate of nothing": {begin(&pb.EstimateSpectrumStart{RunId: "x"}), refusal{codes.NotFound, ReasonRunNotFound, ""}},
 		"more products than dimension": {begin(&pb.EstimateSpectrumStart{RunId: "r", MaxProducts: 16}),
 			refusal{invalid, ReasonOutOfRange, "start.max_products"}},
+		"65 probes":      {begin(&pb.EstimateSpectrumStart{RunId: "r", Probes: 65}), refusal{invalid, ReasonOutOfRange, "start.probes"}},
 		"unknown format": {begin(&pb.EstimateSpectrumStart{RunId: "r", Format: 9}), refusal{invalid, ReasonOutOfRange, "start.format"}},
 		"chunks too large": {begin(&pb.EstimateSpectrumStart{RunId: "r", ChunkElements: 1<<20 + 1}),
 			refusal{invalid, ReasonOutOfRange, "start.chunk_elements"}},

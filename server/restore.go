@@ -108,6 +108,12 @@ func (r *run) replace(s state, event *journalv1.Event, now func() time.Time) (*p
 	if r.deleted {
 		return nil, nil
 	}
+	if r.left != nil {
+		return nil, ended(r.id, r.left)
+	}
+	if err := r.own(); err != nil {
+		return nil, err
+	}
 	if err := r.mend(); err != nil {
 		return nil, err
 	}
@@ -117,8 +123,7 @@ func (r *run) replace(s state, event *journalv1.Event, now func() time.Time) (*p
 	if err := r.record(now, event); err != nil {
 		return nil, journalError(r.id, err)
 	}
-	r.end(errRestored)
-	r.life, r.end = context.WithCancelCause(context.Background())
+	r.renew(errRestored)
 	r.state = s
 	if len(r.watchers) > 0 {
 		r.publish(now(), &pb.WatchRunResponse{Event: &pb.WatchRunResponse_Restored{

@@ -1,8 +1,10 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,6 +31,8 @@ type run struct {
 	// estimating is set while an EstimateSpectrum is under way.
 	estimating bool
 	watchers   map[*watcher]struct{}
+	// left is why another replica has the run now; nil: none has, or nobody knows.
+	left error
 	// ledger keeps the run's history; nil in memory.
 	ledger *ledger
 	// queued belongs to [preparation] and its lock.
@@ -110,6 +114,12 @@ func (r *run) usable() error {
 	if r.deleted {
 		return ended(r.id, errDeleted)
 	}
+	if r.left != nil {
+		return ended(r.id, r.left)
+	}
+	if err := r.own(); err != nil {
+		return err
+	}
 	return r.refresh()
 }
 
@@ -121,6 +131,9 @@ func (r *run) lockAlive(life context.Context) error {
 		return ended(r.id, context.Cause(life))
 	}
 	err := r.usable()
+	if err == nil && life.Err() != nil { // another replica has written meanwhile
+		err = ended(r.id, context.Cause(life))
+	}
 	if err != nil {
 		r.mu.Unlock()
 	}
@@ -223,9 +236,27 @@ func (s *state) observation(rep *report, sketch []float32) (scheduler.Observatio
 		GradientDotPrevious: orNaN(st.GradientDotPrevious),
 		ParameterNorm:       orNaN(st.ParameterNorm),
 		Sketch:              sketch,
+		Parts:               partSketches(st.GetSketches()),
 		AppliedRate:         rate,
 		SameBatch:           !s.decl.mini || st.BatchId != nil && s.hasBatch && s.batch == *st.BatchId,
 	}, nil
+}
+
+// partSketches are those of the parts of the whole batch, in order, nil if there
+// are none. Their numbers were validated.
+func partSketches(sketches []*pb.Sketch) [][]float32 {
+	var parts []*pb.Sketch
+	for _, s := range sketches {
+		if s.GetKind() == pb.SketchKind_SKETCH_KIND_BATCH_PART && s.ParamGroup == nil {
+			parts = append(parts, s)
+		}
+	}
+	slices.SortFunc(parts, func(a, b *pb.Sketch) int { return cmp.Compare(a.GetPart(), b.GetPart()) })
+	var values [][]float32
+	for _, p := range parts {
+		values = append(values, p.GetValues())
+	}
+	return values
 }
 
 // appliedRate is the rate of the previous step, NaN for the advised one. After

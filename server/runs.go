@@ -65,12 +65,14 @@ func (s *Server) CreateRun(ctx context.Context, req *pb.CreateRunRequest) (*pb.C
 // status.
 func (s *Server) begin(ctx context.Context, r *run, now func() time.Time, first *journalv1.Event) (*pb.Run, error) {
 	owner := s.tenants.get(r.key.tenant)
+	if s.options.Cluster != nil {
+		return s.beginShared(ctx, r, owner, now, first)
+	}
 	if !take(&owner.runs, owner.limits.Runs) {
 		if _, err := s.runs.Get(ctx, r.key.String()); err == nil {
 			return nil, store.ErrExists
 		}
-		return nil, refuseQuota(ReasonTooManyRuns, "tenant:"+owner.name, "runs", int64(owner.limits.Runs),
-			"there are %d runs, as many as a tenant may have: delete finished ones with DeleteRun", owner.limits.Runs)
+		return nil, tooManyOfTenant(owner)
 	}
 	kept := false
 	defer func() {
@@ -106,6 +108,11 @@ func (s *Server) begin(ctx context.Context, r *run, now func() time.Time, first 
 		s.log.Error("run not taken back", "run", r.key, "error", gone)
 	}
 	return nil, journalError(r.id, err)
+}
+
+func tooManyOfTenant(t *tenant) error {
+	return refuseQuota(ReasonTooManyRuns, "tenant:"+t.name, "runs", int64(t.limits.Runs),
+		"there are %d runs, as many as a tenant may have: delete finished ones with DeleteRun", t.limits.Runs)
 }
 
 // recreated answers the repetition of an earlier CreateRun.
@@ -155,6 +162,9 @@ func (s *Server) ListRuns(ctx context.Context, req *pb.ListRunsRequest) (*pb.Lis
 func (s *Server) page(ctx context.Context, after string, size int, labels map[string]string) (*pb.ListRunsResponse, error) {
 	page, bytes := &pb.ListRunsResponse{}, 0
 	tenant := tenantOf(ctx)
+	if s.options.Cluster != nil {
+		return s.sharedPage(ctx, runKey{tenant, after}, size, labels)
+	}
 	for {
 		if ctx.Err() != nil {
 			return nil, interrupted(ctx)
@@ -198,12 +208,19 @@ func (r *run) listed(labels map[string]string) (*pb.Run, error) {
 		}
 		return nil, err
 	}
-	for k, want := range labels {
-		if got, ok := r.decl.run.Labels[k]; !ok || got != want {
-			return nil, nil
-		}
+	if !labelled(r.decl.run, labels) {
+		return nil, nil
 	}
 	return r.view(), nil
+}
+
+func labelled(r *pb.Run, labels map[string]string) bool {
+	for k, want := range labels {
+		if got, ok := r.Labels[k]; !ok || got != want {
+			return false
+		}
+	}
+	return true
 }
 
 // A page token is "1" and the last id passed, in base64.
@@ -232,6 +249,7 @@ func (s *Server) DeleteRun(ctx context.Context, req *pb.DeleteRunRequest) (*pb.D
 	if _, err := s.runs.Delete(ctx, r.key.String()); err != nil {
 		return nil, storeError(err, r.id, s.options.MaxRuns) // another call has deleted it
 	}
+	s.release(ctx, r)
 	s.tenants.get(r.key.tenant).runs.Add(-1)
 	s.log.Info("run deleted", "run", r.key)
 	return &pb.DeleteRunResponse{}, nil

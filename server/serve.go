@@ -40,13 +40,13 @@ const (
 // GRPCOptions are the options of a gRPC server that [Server] is registered on:
 // limits, keepalive, authentication and recovery from panics.
 func (s *Server) GRPCOptions() []grpc.ServerOption {
-	unary := []grpc.UnaryServerInterceptor{RecoverUnary(s.log), s.admitUnary}
+	unary := []grpc.UnaryServerInterceptor{RecoverUnary(s.log), s.admitUnary, s.shareUnary}
 	streams := []grpc.StreamServerInterceptor{RecoverStream(s.log), s.admitStream}
 	if s.metrics != nil { // outermost, so that refusals count
 		unary = slices.Insert(unary, 0, s.metrics.calls.UnaryServerInterceptor())
 		streams = slices.Insert(streams, 0, s.metrics.calls.StreamServerInterceptor())
 	}
-	return []grpc.ServerOption{
+	options := []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(s.options.MaxMessageBytes),
 		grpc.MaxConcurrentStreams(s.options.MaxConcurrentStreams),
 		grpc.NumStreamWorkers(callWorkers),
@@ -58,6 +58,10 @@ func (s *Server) GRPCOptions() []grpc.ServerOption {
 		grpc.ChainUnaryInterceptor(unary...),
 		grpc.ChainStreamInterceptor(streams...),
 	}
+	if s.options.Calls != nil {
+		options = append(options, grpc.StatsHandler(s.options.Calls))
+	}
+	return options
 }
 
 // Serve is [Server.Serve] of a new [Server].
@@ -87,11 +91,16 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	defer done()
 	var background sync.WaitGroup
 	background.Go(func() { s.warm(ctx) })
+	background.Go(func() { s.reclaim(serving) })
+	if s.options.Cluster != nil {
+		s.options.Cluster.Serve(s.answerForwarded)
+	}
 	background.Go(func() { s.tellHealth(serving, state) })
 	s.ready.Store(true)
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
 		s.log.Info("serving", "network", l.Addr().Network(), "address", l.Addr().String())
+		defer s.post.open(l)()
 		go func() { failed <- g.Serve(l) }()
 	}
 	var err error
@@ -106,6 +115,7 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	done()
 	background.Wait()
 	state.Shutdown() // watchers of the health see NOT_SERVING
+	s.handOver(context.WithoutCancel(ctx))
 	stopWithin(g, s.options.StopGrace, s.log)
 	s.saveAll(context.WithoutCancel(ctx))
 	for range waiting {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -22,9 +23,16 @@ type Server struct {
 	log     *slog.Logger
 	runs    store.Store[*run]
 	memory  budget
+	kept    keptVectors
 	tenants tenants
+	// post shares memory with trainers on this machine.
+	post post
+	// numerics has a place for each estimate that computes. Calls for rates take
+	// none, and find every other core free.
+	numerics chan struct{}
 	// preparation works ahead of runs' next steps.
 	preparation preparation
+	owners      owners
 
 	metrics *metrics
 	ready   atomic.Bool
@@ -43,8 +51,10 @@ func New(options Options) *Server {
 		memory:   budget{limit: options.MaxTotalBytes},
 		tenants:  tenants{limits: options.Tenant},
 		stopping: make(chan struct{}),
+		numerics: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 	}
 	s.preparation.work = s.prepare
+	s.post.log = s.log
 	s.metrics = newMetrics(s, options.Metrics)
 	return s
 }
@@ -66,6 +76,11 @@ func (s *Server) Ready() error {
 	if !s.ready.Load() {
 		return errors.New("not serving")
 	}
+	if s.options.Cluster != nil {
+		if err := s.options.Cluster.Valid(); err != nil {
+			return err
+		}
+	}
 	if s.options.Journal == nil {
 		return nil
 	}
@@ -81,6 +96,9 @@ func (s *Server) lookup(ctx context.Context, id string) (*run, error) {
 	var v violations
 	if v.runID("run_id", id); len(v.list) > 0 {
 		return nil, v.err()
+	}
+	if s.options.Cluster != nil && errors.Is(err, store.ErrNotFound) {
+		return s.find(ctx, keyOf(ctx, id))
 	}
 	return nil, storeError(err, id, s.options.MaxRuns)
 }

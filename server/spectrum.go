@@ -18,6 +18,8 @@ import (
 const (
 	maxDensityPoints = 512
 	maxCoefficients  = 4096
+	// maxProbes are the random start vectors of one estimate.
+	maxProbes = 64
 )
 
 // GetSpectrum implements the RPC of that name.
@@ -34,13 +36,20 @@ func (s *Server) GetSpectrum(ctx context.Context, req *pb.GetSpectrumRequest) (*
 		return nil, err
 	}
 	spectrum, revision := r.controller.Spectrum()
-	step, dimension := r.spectrumStep, r.decl.run.Dimension
+	noise, noisy := r.controller.Noise()
+	step := r.spectrumStep
+	scales := estimator.DetectScales(spectrum)
+	stability := r.controller.Stability(scales)
 	r.mu.Unlock()
 	if !spectrum.Known() {
 		return nil, refusef(codes.NotFound, ReasonNoSpectrum, "nothing is known of the spectrum of run %q yet: "+
 			"send sketches with a few steps, or call ReportLanczos or EstimateSpectrum", r.id)
 	}
-	message := spectrumMessage(spectrum, revision, step, dimension)
+	message := spectrumMessage(spectrum, scales, revision, step)
+	setStability(message, stability)
+	if scale := noise.Scale(); noisy && isFinite(scale) {
+		message.NoiseScale = proto.Float64(scale)
+	}
 	message.Density = density(spectrum, int(req.GetDensityPoints()))
 	return &pb.GetSpectrumResponse{Spectrum: message}, nil
 }
@@ -56,18 +65,22 @@ func (s *Server) ReportLanczos(ctx context.Context, req *pb.ReportLanczosRequest
 	}
 	life, dimension := r.life, r.decl.run.Dimension
 	r.mu.Unlock()
-	c := req.GetCoefficients()
-	if err := validateCoefficients(c, dimension); err != nil {
+	probes := append([]*pb.LanczosCoefficients{req.GetCoefficients()}, req.GetFurther()...)
+	if err := validateProbes(probes, dimension); err != nil {
 		return nil, err
 	}
-	release, err := s.reserve(r.id, int64(estimator.SpectrumBytes(len(c.Alpha))), "send fewer coefficients")
+	bytes := 0.0
+	for _, c := range probes {
+		bytes += estimator.SpectrumBytes(len(c.Alpha))
+	}
+	release, err := s.reserve(r.id, int64(bytes), "send fewer coefficients")
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	spectrum, err := estimator.FromCoefficients(c.Alpha, c.Beta, dimension)
+	spectrum, err := spectrumOfProbes(probes, dimension)
 	if err != nil {
-		return nil, estimatorError("coefficients", err)
+		return nil, err
 	}
 	if ctx.Err() != nil {
 		return nil, interrupted(ctx)
@@ -79,31 +92,74 @@ func (s *Server) ReportLanczos(ctx context.Context, req *pb.ReportLanczosRequest
 	return &pb.ReportLanczosResponse{Spectrum: message}, nil
 }
 
-func validateCoefficients(c *pb.LanczosCoefficients, dimension int64) error {
+// validateProbes checks the coefficients of all runs, and that all Ritz values
+// together are no more than one run may have.
+func validateProbes(probes []*pb.LanczosCoefficients, dimension int64) error {
+	var v violations
+	if v.within("further", int64(len(probes)-1), 0, maxProbes-1, "counts the runs beside the first"); len(v.list) > 0 {
+		return v.err()
+	}
+	total := 0
+	for i, c := range probes {
+		if err := validateCoefficients(probeField(i), c, dimension); err != nil {
+			return err
+		}
+		total += len(c.Alpha)
+	}
+	if total > maxCoefficients {
+		v.add(ReasonOutOfRange, "further", "and coefficients have %d alphas together, at most %d are allowed: send fewer runs or stop Lanczos earlier", total, maxCoefficients)
+	}
+	return v.err()
+}
+
+func probeField(i int) string {
+	if i == 0 {
+		return "coefficients"
+	}
+	return fmt.Sprintf("further[%d]", i-1)
+}
+
+// spectrumOfProbes joins the spectra of valid coefficients.
+func spectrumOfProbes(probes []*pb.LanczosCoefficients, dimension int64) (estimator.Spectrum, error) {
+	runs := make([]estimator.Spectrum, len(probes))
+	for i, c := range probes {
+		var err error
+		if runs[i], err = estimator.FromCoefficients(c.Alpha, c.Beta, dimension); err != nil {
+			return estimator.Spectrum{}, estimatorError(probeField(i), err)
+		}
+	}
+	spectrum, err := estimator.JoinProbes(runs...)
+	if err != nil {
+		return estimator.Spectrum{}, coreError(err)
+	}
+	return spectrum, nil
+}
+
+func validateCoefficients(field string, c *pb.LanczosCoefficients, dimension int64) error {
 	var v violations
 	k := len(c.GetAlpha())
 	switch {
 	case k == 0:
-		v.add(ReasonRequired, "coefficients.alpha", "is empty: send the diagonal of the tridiagonal matrix, 1 to %d numbers", maxCoefficients)
+		v.add(ReasonRequired, field+".alpha", "is empty: send the diagonal of the tridiagonal matrix, 1 to %d numbers", maxCoefficients)
 	case k > maxCoefficients:
-		v.add(ReasonOutOfRange, "coefficients.alpha", "has %d numbers, at most %d are allowed: stop Lanczos earlier", k, maxCoefficients)
+		v.add(ReasonOutOfRange, field+".alpha", "has %d numbers, at most %d are allowed: stop Lanczos earlier", k, maxCoefficients)
 	case int64(k) > dimension:
-		v.add(ReasonWrongDimension, "coefficients.alpha", "has %d numbers, more than the run's dimension %d: stop Lanczos at breakdown", k, dimension)
+		v.add(ReasonWrongDimension, field+".alpha", "has %d numbers, more than the run's dimension %d: stop Lanczos at breakdown", k, dimension)
 	}
 	if n := len(c.GetBeta()); k > 0 && n != k && n != k-1 {
-		v.add(ReasonWrongDimension, "coefficients.beta", "has %d numbers beside %d of alpha: send %d, or %d with the last residual norm", n, k, k-1, k)
+		v.add(ReasonWrongDimension, field+".beta", "has %d numbers beside %d of alpha: send %d, or %d with the last residual norm", n, k, k-1, k)
 	}
 	if err := v.err(); err != nil {
 		return err
 	}
 	for i, x := range c.Alpha {
 		if !isFinite(x) {
-			v.finite(fmt.Sprintf("coefficients.alpha[%d]", i), x, trainerOverflow)
+			v.finite(fmt.Sprintf("%s.alpha[%d]", field, i), x, trainerOverflow)
 		}
 	}
 	for i, x := range c.Beta {
 		if !(x >= 0 && x <= math.MaxFloat64) {
-			v.nonNegative(fmt.Sprintf("coefficients.beta[%d]", i), x, "send norms")
+			v.nonNegative(fmt.Sprintf("%s.beta[%d]", field, i), x, "send norms")
 		}
 	}
 	return v.err()
@@ -121,7 +177,9 @@ func estimatorError(field string, err error) error {
 // adopt hands the controller a spectrum from products, if the run's life has
 // not ended since the work on it began.
 func (r *run) adopt(life context.Context, s *Server, dimension int64, spectrum estimator.Spectrum) (*pb.Spectrum, error) {
-	message := spectrumMessage(spectrum, 0, -1, dimension)
+	spectrum.Dimension = dimension
+	scales := estimator.DetectScales(spectrum)
+	message := spectrumMessage(spectrum, scales, 0, -1)
 	if err := r.lockAlive(life); err != nil {
 		return nil, err
 	}
@@ -150,6 +208,7 @@ func (r *run) adopt(life context.Context, s *Server, dimension int64, spectrum e
 	}
 	r.take(plan)
 	message.Revision, message.Step = r.revision, stepOrAbsent(r.spectrumStep)
+	setStability(message, r.controller.Stability(scales))
 	if len(r.watchers) > 0 {
 		r.publish(s.options.Now(), &pb.WatchRunResponse{Event: &pb.WatchRunResponse_Spectrum{Spectrum: message}})
 	}
@@ -162,32 +221,44 @@ var sources = map[estimator.Source]pb.SpectrumSource{
 	estimator.SourceCoefficients: pb.SpectrumSource_SPECTRUM_SOURCE_COEFFICIENTS,
 }
 
-func spectrumMessage(s estimator.Spectrum, revision, step, dimension int64) *pb.Spectrum {
+func spectrumMessage(s estimator.Spectrum, scales estimator.Scales, revision, step int64) *pb.Spectrum {
 	m := &pb.Spectrum{
 		Source:            sources[s.Source],
 		RitzValues:        make([]*pb.RitzValue, len(s.Ritz)),
-		Scales:            scaleMessages(estimator.DetectScales(s)),
+		Scales:            scaleMessages(scales, estimator.ScaleEdges(s)),
 		Residual:          s.Residual,
 		StiffestCurvature: s.Stiffest,
 		Products:          int32(s.Products),
 		Revision:          revision,
 		Step:              stepOrAbsent(step),
 	}
-	mean := 0.0
 	for i, v := range s.Ritz {
-		m.RitzValues[i] = &pb.RitzValue{Value: v.Value, Weight: v.Weight, Bound: v.Bound}
-		mean += v.Weight * v.Value
+		m.RitzValues[i] = &pb.RitzValue{
+			Value: v.Value, Weight: v.Weight, Bound: v.Bound, Probe: int32(v.Probe), Age: v.Age, Noise: v.Noise,
+		}
 	}
-	if trace := float64(dimension) * mean; s.Source != estimator.SourceSketch && isFinite(trace) {
-		m.Trace = proto.Float64(trace)
+	if s.Source == estimator.SourceSketch {
+		return m
+	}
+	m.Probes = int32(s.Probes())
+	m.NegativeMass, m.NearZeroMass = measure(s.NegativeMass()), measure(s.NearZeroMass())
+	if trace, ok := s.Trace(); ok {
+		m.Trace, m.TraceStandardError = proto.Float64(trace.Value), proto.Float64(trace.StandardError)
 	}
 	return m
 }
 
-func scaleMessages(scales estimator.Scales) []*pb.Scale {
+func measure(m estimator.Measure) *pb.Measure {
+	return &pb.Measure{Value: m.Value, StandardError: m.StandardError}
+}
+
+func scaleMessages(scales estimator.Scales, edges []estimator.Edges) []*pb.Scale {
 	messages := make([]*pb.Scale, len(scales.Groups))
 	for i, g := range scales.Groups {
-		messages[i] = &pb.Scale{Lowest: g.Lo, Highest: g.Hi, Count: int32(g.Count), Weight: g.Weight}
+		messages[i] = &pb.Scale{
+			Lowest: g.Lo, Highest: g.Hi, Count: int32(g.Count), Weight: g.Weight,
+			LowestEdge: edge(edges[i].Low), HighestEdge: edge(edges[i].High),
+		}
 		if i+1 < len(scales.Groups) {
 			messages[i].Gap = scales.Gap(i)
 			messages[i].GapConfidence = scales.Confidence[i]
@@ -196,48 +267,22 @@ func scaleMessages(scales estimator.Scales) []*pb.Scale {
 	return messages
 }
 
-// density puts the weights of the Ritz values, which are those of a Gauss
-// quadrature of the eigenvalue density (Golub and Welsch, 1969), into points
-// bins of equal ratio between the least positive and the largest value, behind
-// one bin for all that are not positive. A spectrum from sketches has no
-// density: its weights are the gradient's.
+func edge(e estimator.Edge) *pb.ScaleEdge {
+	return &pb.ScaleEdge{Estimate: e.Estimate, Least: e.Least, Most: e.Most}
+}
+
+// setStability fills in the scales' scores, one each, if there are any.
+func setStability(m *pb.Spectrum, scores []float64) {
+	for i, v := range scores {
+		m.Scales[i].Stability = proto.Float64(v)
+	}
+}
+
+// density is the estimator's, on so many points.
 func density(s estimator.Spectrum, points int) []*pb.DensityPoint {
-	if points == 0 || s.Source == estimator.SourceSketch {
-		return nil
-	}
 	var out []*pb.DensityPoint
-	lo, hi, below := math.Inf(1), 0.0, pb.DensityPoint{}
-	for _, v := range s.Ritz {
-		if v.Value > 0 {
-			lo, hi = min(lo, v.Value), max(hi, v.Value)
-		} else {
-			below.Lower = min(below.Lower, v.Value)
-			below.Mass += v.Weight
-		}
+	for _, b := range s.Density(points) {
+		out = append(out, &pb.DensityPoint{Lower: b.Lower, Upper: b.Upper, Mass: b.Mass.Value, StandardError: b.Mass.StandardError})
 	}
-	if below.Mass > 0 {
-		out = append(out, &pb.DensityPoint{Lower: below.Lower, Mass: below.Mass})
-	}
-	if hi == 0 {
-		return out
-	}
-	bins, width := make([]*pb.DensityPoint, points), (math.Log(hi)-math.Log(lo))/float64(points)
-	for i := range bins {
-		bins[i] = &pb.DensityPoint{
-			Lower: lo * math.Exp(width*float64(i)),
-			Upper: lo * math.Exp(width*float64(i+1)),
-		}
-	}
-	bins[points-1].Upper = hi
-	for _, v := range s.Ritz {
-		if v.Value <= 0 {
-			continue
-		}
-		at := points - 1
-		if width > 0 {
-			at = min(at, int((math.Log(v.Value)-math.Log(lo))/width))
-		}
-		bins[at].Mass += v.Weight
-	}
-	return append(out, bins...)
+	return out
 }

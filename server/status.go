@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"multirate/scheduler"
+	"multirate/server/cluster"
 	"multirate/server/journal"
 )
 
@@ -50,6 +51,8 @@ const (
 	ReasonJournalFull        = "JOURNAL_FULL"
 	ReasonDiskFull           = "DISK_FULL"
 	ReasonHistoryDamaged     = "HISTORY_DAMAGED"
+	ReasonEventTooLarge      = "EVENT_TOO_LARGE"
+	ReasonOwnedElsewhere     = "OWNED_ELSEWHERE"
 
 	ReasonStartExpected      = "START_EXPECTED"
 	ReasonChunkOutOfOrder    = "CHUNK_OUT_OF_ORDER"
@@ -150,8 +153,16 @@ func journalError(id string, err error) error {
 		return refuse(codes.ResourceExhausted, ReasonDiskFull,
 			"the server's disk is almost full, so that no step is taken: make room there; the run goes on by itself then", quota("disk", "bytes", err))
 	}
+	if errors.Is(err, journal.ErrTooLarge) {
+		return refuse(codes.ResourceExhausted, ReasonEventTooLarge,
+			"this is larger than the NATS cluster takes in one message: have max_payload of its nodes raised", quota("nats", "bytes", err))
+	}
+	what := "the runs can't be counted"
+	if id != "" {
+		what = fmt.Sprintf("run %q can't be kept or read", id)
+	}
 	return refuse(codes.Unavailable, ReasonJournalUnavailable,
-		fmt.Sprintf("run %q can't be kept now: call again in a moment: %v", id, err),
+		fmt.Sprintf("%s now: call again in a moment: %v", what, err),
 		&errdetails.RetryInfo{RetryDelay: durationpb.New(time.Second)})
 }
 
@@ -175,6 +186,15 @@ var (
 
 // ended translates the cause that a run's life ended with.
 func ended(id string, cause error) error {
+	var elsewhere *cluster.Elsewhere
+	switch {
+	case errors.As(cause, &elsewhere):
+		return moved(id, elsewhere)
+	case errors.Is(cause, errGivenBack):
+		return stopping()
+	case errors.Is(cause, errTakenUp):
+		return journalError(id, cause)
+	}
 	if errors.Is(cause, errRestored) {
 		return refusef(codes.Aborted, ReasonRunRestored,
 			"run %q was restored from a snapshot while this call was under way: call again", id)

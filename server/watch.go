@@ -21,10 +21,12 @@ type watcher struct {
 	missed int64
 	// ready holds a token whenever there may be an event.
 	ready chan struct{}
+	// over holds why there will be no more, once the run has left this replica.
+	over chan error
 }
 
 func newWatcher(size int) *watcher {
-	return &watcher{events: make([]*pb.WatchRunResponse, size), ready: make(chan struct{}, 1)}
+	return &watcher{events: make([]*pb.WatchRunResponse, size), ready: make(chan struct{}, 1), over: make(chan error, 1)}
 }
 
 func (w *watcher) push(e *pb.WatchRunResponse) {
@@ -127,6 +129,8 @@ func (s *Server) WatchRun(req *pb.WatchRunRequest, stream grpc.ServerStreamingSe
 		}
 		select {
 		case <-w.ready:
+		case err := <-w.over:
+			return err
 		case <-ctx.Done():
 			return interrupted(ctx)
 		case <-s.stopping:

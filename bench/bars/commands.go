@@ -17,10 +17,18 @@ func commandBars() []bar {
 		figure("GetLearningRate over an empty call, p50", 1.5, "times", "./bench/latency"),
 		figure("100 kills under load: steps lost or answered otherwise", 0, "steps", "./bench/durability", "-runs", "0"),
 		figure("first rate after a kill with 1,000 runs", 2, "seconds", "./bench/durability", "-kills", "0"),
+		figure("40 kills of nodes and owners of a cluster: steps lost or answered otherwise", 0, "steps", "./bench/cluster", "-figure", "lost"),
+		figure("20 kills of a NATS node: longest wait for a step", 5, "seconds", "./bench/cluster", "-owner-kills", "0", "-figure", "node"),
+		figure("20 kills of the owning replica: longest wait for a step", 5, "seconds", "./bench/cluster", "-node-kills", "0", "-figure", "owner"),
 		figure("1,000 runs, a step each 100 ms: p99", 10, "ms", "./bench/load", "-figure", "p99"),
 		figure("1,000 runs, a step each 100 ms: memory", 1024, "MiB", "./bench/load", "-figure", "memory"),
 		figure("1,000 runs for a minute: memory of the last quarter", 1.25, "times", "./bench/load", "-figure", "drift"),
 		failures("calls of every method fuzzed for 60 s", "go", "test", "./server", "-run", "^$", "-fuzz", "^FuzzCalls$", "-fuzztime", "60s", "-fuzzminimizetime", "1x"),
+		figure("p99 with 200 hostile connections over without", 2, "times", "./bench/hostile"),
+		figure("1e6 malformed calls over a socket: crashes, hangs, changes", 0, "failures", "./bench/mutate"),
+		vectors("bare gRPC stream over vectors in chunks, throughput, float32", 1/0.9, "chunks over the best bare gRPC stream, float32"),
+		vectors("raw unix socket over shared memory, throughput, float32", 1/0.6, "shared memory over a raw unix socket, float32"),
+		vectors("raw unix socket over shared memory, throughput, float64", 1/0.6, "shared memory over a raw unix socket, float64"),
 		failures("overheads of the Python client", "tools/python.sh", "python", "../../bench/python/overhead.py"),
 		failures("what a spectrum costs the Python client", "tools/python.sh", "python", "../../bench/python/spectrum.py"),
 		failures("float32 from PyTorch over float64 in Go", "tools/python.sh", "python", "../../bench/python/float32.py"),
@@ -28,6 +36,7 @@ func commandBars() []bar {
 		figure("mini-batches, validation loss over the best tuned rate's", 1.02, "times", "./bench/minibatch"),
 		failures("race detector", "go", "test", "-race", "./..."),
 		failures("chunk decoder fuzzed for 10 s", "go", "test", "./server", "-run", "^$", "-fuzz", "^FuzzChunkDecoder$", "-fuzztime", "10s"),
+		failures("windows of arbitrary finite sketches fuzzed for 10 s", "go", "test", "./estimator", "-run", "^$", "-fuzz", "^FuzzWindow$", "-fuzztime", "10s", "-fuzzminimizetime", "1x"),
 		failures("scheduler state decoder fuzzed for 10 s", "go", "test", "./scheduler", "-run", "^$", "-fuzz", "^FuzzUnmarshalController$", "-fuzztime", "10s"),
 		failures("properties of cycles, scales and rates, 1,000 draws", "go", "test", "./scheduler", "./estimator",
 			"-run", "Cycle|Partial|Peak|Contraction|Equivarian|Certif", "-rapid.checks=1000", "-timeout", "20m"),
@@ -47,6 +56,26 @@ func failures(name string, command ...string) bar {
 			return 1, fmt.Sprintf("%s: %v: %s", note, err, lines[len(lines)-1]), nil
 		}
 		return 0, note, nil
+	}}
+}
+
+// vectors is a bar of the benchmark of vectors, which prints what is to be large:
+// the bar is its reciprocal, which is to be small.
+func vectors(name string, limit float64, line string) bar {
+	return bar{name, limit, "times", func(ctx context.Context, _ *bench) (float64, string, error) {
+		command := []string{"test", "./server", "-run", "^$", "-bench", "^BenchmarkVectors$", "-benchtime", "1x"}
+		note := "go " + strings.Join(command, " ") + " prints all of it"
+		out, err := exec.CommandContext(ctx, "go", command...).Output()
+		if err != nil {
+			return math.NaN(), note, fmt.Errorf("%s: %w", note, err)
+		}
+		_, rest, found := bytes.Cut(out, []byte(line+": "))
+		m := measured.FindSubmatch(rest)
+		if !found || m == nil {
+			return math.NaN(), note, fmt.Errorf("no figure in the output of %s", note)
+		}
+		value, err := strconv.ParseFloat(string(m[1]), 64)
+		return 1 / value, note, err
 	}}
 }
 

@@ -91,6 +91,7 @@ func allBars() []bar {
 	all = append(all, randomBars()...)
 	all = append(all, wrongSpectrumBars()...)
 	all = append(all, planningBars()...)
+	all = append(all, sketchBars()...)
 	all = append(all, spectrumBars()...)
 	all = append(all, lanczosBars()...)
 	all = append(all, commandBars()...)

@@ -46,6 +46,20 @@ func planningBars() []bar {
 			})
 			return count, "mean over 1,000 calls", failed
 		}},
+		{"cycle of 1,000 rates ordered, median time", 20, "ms", func(context.Context, *bench) (float64, string, error) {
+			cycle, scales, err := thousandRates()
+			if err != nil {
+				return math.NaN(), "", err
+			}
+			times := make([]float64, 21)
+			for i := range times {
+				began := time.Now()
+				scheduler.Order(cycle, scales)
+				times[i] = time.Since(began).Seconds() * 1e3
+			}
+			slices.Sort(times)
+			return times[len(times)/2], fmt.Sprintf("%d rates for %d scales, peak %.3g", len(cycle.Rates), len(scales.Groups), scheduler.Peak(cycle, scales)), nil
+		}},
 	}
 }
 
@@ -96,4 +110,16 @@ func plannedSteps() (func() (time.Duration, error), error) {
 		}
 		return took, err
 	}, nil
+}
+
+// thousandRates is a cycle for the four scales of the design, of as many rates
+// from about a thousand as contract best.
+func thousandRates() (scheduler.Cycle, estimator.Scales, error) {
+	var scales estimator.Scales
+	for _, lo := range []float64{1, 1e-2, 1e-4, 1e-6} {
+		scales.Groups = append(scales.Groups, estimator.Scale{Lo: lo, Hi: 3 * lo})
+	}
+	scales.Confidence = []float64{1, 1, 1}
+	cycle, err := scheduler.MinMax(scales, 1020)
+	return cycle, scales, err
 }

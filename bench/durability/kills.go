@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"multirate/bench/trainer"
 	pb "multirate/proto/multirate/v1"
 	"multirate/server"
 )
@@ -35,8 +36,8 @@ func killUnderLoad(s *service, kills int) error {
 	var clients []*client
 	reference := server.New(server.Options{Logger: slog.New(slog.DiscardHandler)})
 	for i := range load {
-		c := &client{trainer: newTrainer(fmt.Sprintf("run-%d", i), uint64(i)), reference: reference, tally: &t}
-		if _, err := reference.CreateRun(ctx, &pb.CreateRunRequest{Run: c.trainer.declared()}); err != nil {
+		c := &client{trainer: trainer.New(fmt.Sprintf("run-%d", i), uint64(i)), reference: reference, tally: &t}
+		if _, err := reference.CreateRun(ctx, &pb.CreateRunRequest{Run: c.trainer.Declared()}); err != nil {
 			return err
 		}
 		clients = append(clients, c)
@@ -74,7 +75,7 @@ func killUnderLoad(s *service, kills int) error {
 
 // client is a trainer, what it was told, and what it should have been.
 type client struct {
-	trainer   *trainer
+	trainer   *trainer.Trainer
 	reference *server.Server
 	tally     *tally
 	latest    int64 // acknowledged
@@ -83,7 +84,7 @@ type client struct {
 
 // work takes steps until the server is gone.
 func (c *client) work(ctx context.Context, service pb.LearningRateServiceClient, stop *atomic.Bool) {
-	run, err := service.CreateRun(ctx, &pb.CreateRunRequest{Run: c.trainer.declared()})
+	run, err := service.CreateRun(ctx, &pb.CreateRunRequest{Run: c.trainer.Declared()})
 	if err != nil {
 		return // killed before
 	}
@@ -95,7 +96,7 @@ func (c *client) work(ctx context.Context, service pb.LearningRateServiceClient,
 		c.tally.lost.Add(c.latest - at)
 	}
 	for !stop.Load() {
-		request := c.trainer.request()
+		request := c.trainer.Request()
 		answer, err := service.GetLearningRate(ctx, request)
 		if err != nil {
 			if code := status.Code(err); code != codes.Unavailable && code != codes.Canceled {
@@ -110,6 +111,6 @@ func (c *client) work(ctx context.Context, service pb.LearningRateServiceClient,
 		}
 		c.begun, c.latest = true, request.Step
 		c.tally.acknowledged.Add(1)
-		c.trainer.descend(answer.Rates[0].LearningRate)
+		c.trainer.Descend(answer.Rates[0].LearningRate)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"multirate/bench/trainer"
 	multirate "multirate/clients/go"
 	pb "multirate/proto/multirate/v1"
 )
@@ -21,14 +22,14 @@ func comeBack(s *service, runs int) error {
 	if err != nil {
 		return err
 	}
-	var all []*trainer
-	events := 0
+	var all []*trainer.Trainer
+	events, goal := 0, map[string]int64{}
 	for i := range runs {
-		t := newTrainer(fmt.Sprintf("run-%d", i), uint64(i))
-		t.goal = int64(64 + i%64)
-		all, events = append(all, t), events+1+int(t.goal)
+		t := trainer.New(fmt.Sprintf("run-%d", i), uint64(i))
+		goal[t.Run] = int64(64 + i%64)
+		all, events = append(all, t), events+1+int(goal[t.Run])
 	}
-	if err := each(all, func(t *trainer) error { return train(ctx, conn, t) }); err != nil {
+	if err := each(all, func(t *trainer.Trainer) error { return train(ctx, conn, t, goal[t.Run]) }); err != nil {
 		return err
 	}
 	if err := s.kill(); err != nil {
@@ -45,7 +46,7 @@ func comeBack(s *service, runs int) error {
 		return err
 	}
 	took += time.Since(begin)
-	if err := each(all[:len(all)-1], func(t *trainer) error { return ask(ctx, conn, t) }); err != nil {
+	if err := each(all[:len(all)-1], func(t *trainer.Trainer) error { return ask(ctx, conn, t) }); err != nil {
 		return err
 	}
 	fmt.Printf("every one of %d runs has its next rate, seconds: %.2f\n", runs, time.Since(begin).Seconds()+took.Seconds())
@@ -55,17 +56,17 @@ func comeBack(s *service, runs int) error {
 }
 
 // ask takes the next step.
-func ask(ctx context.Context, conn *multirate.Client, t *trainer) error {
-	answer, err := conn.Service().GetLearningRate(ctx, t.request())
+func ask(ctx context.Context, conn *multirate.Client, t *trainer.Trainer) error {
+	answer, err := conn.Service().GetLearningRate(ctx, t.Request())
 	if err == nil {
-		t.descend(answer.Rates[0].LearningRate)
+		t.Descend(answer.Rates[0].LearningRate)
 	}
 	return err
 }
 
 // each does something for all trainers, eight at a time, and returns the errors.
-func each(all []*trainer, do func(*trainer) error) error {
-	work, failures := make(chan *trainer), make([]error, 8)
+func each(all []*trainer.Trainer, do func(*trainer.Trainer) error) error {
+	work, failures := make(chan *trainer.Trainer), make([]error, 8)
 	var working sync.WaitGroup
 	for i := range failures {
 		working.Go(func() {
@@ -82,12 +83,12 @@ func each(all []*trainer, do func(*trainer) error) error {
 	return errors.Join(failures...)
 }
 
-// train declares a run and takes steps to the trainer's goal.
-func train(ctx context.Context, conn *multirate.Client, t *trainer) error {
-	if _, err := conn.Service().CreateRun(ctx, &pb.CreateRunRequest{Run: t.declared()}); err != nil {
+// train declares a run and takes steps up to a goal.
+func train(ctx context.Context, conn *multirate.Client, t *trainer.Trainer, goal int64) error {
+	if _, err := conn.Service().CreateRun(ctx, &pb.CreateRunRequest{Run: t.Declared()}); err != nil {
 		return err
 	}
-	for t.step < t.goal {
+	for t.Step < goal {
 		if err := ask(ctx, conn, t); err != nil {
 			return err
 		}

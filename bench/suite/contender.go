@@ -108,7 +108,7 @@ func theirs(name string, m baseline.Method, probes int) Contender {
 	return Contender{Name: name, measure: func(ctx context.Context, _ *multirate.Client, t problems.Task, seed uint64) Row {
 		p, spent := baseline.Interruptible(ctx, t.Problem), 2*probes
 		if probes > 0 {
-			diagonal, err := diagonalOf(t.Problem, probes, seed)
+			diagonal, err := Diagonal(t.Problem, probes, seed)
 			if err != nil {
 				return Row{Gradients: spent, Products: probes, Peak: 1, Value: math.NaN(), End: err.Error()}
 			}

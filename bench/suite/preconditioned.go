@@ -42,8 +42,8 @@ func (p preconditioned) scale(n int) []float64 {
 	return ones
 }
 
-// diagonalOf is what multirate's trainer makes of a problem with that seed.
-func diagonalOf(p problems.Problem, probes int, seed uint64) (*multirate.Diagonal, error) {
+// Diagonal is what multirate's trainer makes of a problem with that seed.
+func Diagonal(p problems.Problem, probes int, seed uint64) (*multirate.Diagonal, error) {
 	x := p.Start()
 	difference := multirate.FiniteDifference{Gradient: func(x, g []float64) { p.Gradient(x, g) }}
 	product := difference.HessianVector

@@ -70,7 +70,7 @@ func TestTwelveSeedsHoldEveryKindAndLaw(t *testing.T) {
 // What a trainer with the diagonal sees is the problem in z = x/s.
 func TestPreconditionedIsTheSameLossInOtherVariables(t *testing.T) {
 	p := problems.NewScaledLogistic("test", 1, 100, 1, 0.1, 0.01)
-	diagonal, err := diagonalOf(p, DiagonalProbes, 3)
+	diagonal, err := Diagonal(p, DiagonalProbes, 3)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -58,6 +58,10 @@ func encodeChunks[T Float](c chunking, vector int32, v []T) iter.Seq[*wire.Outgo
 
 // encodeElements writes part to the whole of data.
 func encodeElements[T Float](width int, data []byte, part []T) {
+	if littleEndian && width == elementWidth[T]() {
+		copy(data, bytesOf(part))
+		return
+	}
 	switch width {
 	case 2:
 		for i, x := range part {
@@ -115,6 +119,10 @@ func decodeChunk[T Float](c chunking, v []T, filled int, vector int32, chunk *mu
 
 func decodeElements[T Float](width int, into []T, data []byte) {
 	into = into[:len(data)/width]
+	if littleEndian && width == elementWidth[T]() {
+		copy(bytesOf(into), data)
+		return
+	}
 	switch width {
 	case 2:
 		for i := range into {
@@ -129,4 +137,9 @@ func decodeElements[T Float](width int, into []T, data []byte) {
 			into[i] = T(math.Float64frombits(binary.LittleEndian.Uint64(data[8*i:])))
 		}
 	}
+}
+
+// bytesOf is the memory of v.
+func bytesOf[T Float](v []T) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), len(v)*elementWidth[T]())
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,6 +15,8 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/resolver"
+	"google.golang.org/grpc/resolver/manual"
 	"google.golang.org/grpc/status"
 
 	multiratev1 "multirate/proto/multirate/v1"
@@ -51,19 +54,39 @@ const serviceConfig = `{"methodConfig": [{
 // Client is a connection to a learning rate service. It is safe for concurrent
 // use; the runs it makes are not.
 type Client struct {
-	conn    *grpc.ClientConn
-	service multiratev1.LearningRateServiceClient
+	conn     *grpc.ClientConn
+	service  multiratev1.LearningRateServiceClient
+	replicas *replicas
 }
 
 // Dial connects to the service at a gRPC target, such as
 // "unix:///tmp/multirate.sock" or "localhost:7400", and waits until it answers,
 // so that a sidecar may still be starting: until the context ends, or for 10 s
-// where it has no deadline.
+// where it has no deadline. Of a service of several replicas the target may be
+// several addresses, host:port divided by commas; the next is used when one is
+// lost.
 //
 // Unix sockets and loopback addresses are spoken to in plain text, all others
 // over TLS with the system's roots; opts come after the defaults and override
 // them (grpc.WithTransportCredentials say).
 func Dial(ctx context.Context, target string, opts ...grpc.DialOption) (*Client, error) {
+	replicas := &replicas{opts: opts}
+	conn, err := connect(target, append([]grpc.DialOption{
+		grpc.WithChainUnaryInterceptor(replicas.unary),
+		grpc.WithChainStreamInterceptor(replicas.stream),
+	}, opts...))
+	if err != nil {
+		return nil, fmt.Errorf("multirate: dial %s: %w", target, err)
+	}
+	if err := awaitService(ctx, conn); err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("multirate: no service at %s: %w", target, err)
+	}
+	return &Client{conn, multiratev1.NewLearningRateServiceClient(conn), replicas}, nil
+}
+
+// connect makes a connection, which opens by itself.
+func connect(target string, opts []grpc.DialOption) (*grpc.ClientConn, error) {
 	defaults := []grpc.DialOption{
 		grpc.WithTransportCredentials(defaultCredentials(target)),
 		grpc.WithDefaultServiceConfig(serviceConfig),
@@ -73,15 +96,40 @@ func Dial(ctx context.Context, target string, opts ...grpc.DialOption) (*Client,
 			MinConnectTimeout: 5 * time.Second,
 		}),
 	}
-	conn, err := grpc.NewClient(target, append(defaults, opts...)...)
-	if err != nil {
-		return nil, fmt.Errorf("multirate: dial %s: %w", target, err)
+	if addresses := addressesIn(target); len(addresses) > 1 {
+		list, err := listResolver(addresses)
+		if err != nil {
+			return nil, err
+		}
+		target = list.Scheme() + ":///" + target
+		defaults = append(defaults, grpc.WithResolvers(list))
 	}
-	if err := awaitService(ctx, conn); err != nil {
-		_ = conn.Close()
-		return nil, fmt.Errorf("multirate: no service at %s: %w", target, err)
+	return grpc.NewClient(target, append(defaults, opts...)...)
+}
+
+// addressesIn are the addresses of a list; a path or a resolver's name is one.
+func addressesIn(target string) []string {
+	if strings.Contains(target, "/") || strings.HasPrefix(target, "unix") {
+		return []string{target}
 	}
-	return &Client{conn: conn, service: multiratev1.NewLearningRateServiceClient(conn)}, nil
+	return strings.Split(target, ",")
+}
+
+// listResolver resolves to a list of addresses, in that order.
+func listResolver(addresses []string) (resolver.Builder, error) {
+	var state resolver.State
+	for _, address := range addresses {
+		host, _, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, fmt.Errorf("%q among several addresses: use host:port: %w", address, err)
+		}
+		// A certificate is the replica's own.
+		at := resolver.Address{Addr: address, ServerName: host}
+		state.Endpoints = append(state.Endpoints, resolver.Endpoint{Addresses: []resolver.Address{at}})
+	}
+	list := manual.NewBuilderWithScheme("list")
+	list.InitialState(state)
+	return list, nil
 }
 
 // awaitService returns once the peer has answered a health check, whatever the
@@ -102,7 +150,10 @@ func awaitService(ctx context.Context, conn *grpc.ClientConn) error {
 }
 
 // Close ends the connection and with it every stream of its runs.
-func (c *Client) Close() error { return c.conn.Close() }
+func (c *Client) Close() error {
+	c.replicas.close()
+	return c.conn.Close()
+}
 
 // Connection returns the connection itself, for other services on it.
 func (c *Client) Connection() grpc.ClientConnInterface { return c.conn }
@@ -119,6 +170,9 @@ func defaultCredentials(target string) credentials.TransportCredentials {
 }
 
 func isLocal(target string) bool {
+	if addresses := addressesIn(target); len(addresses) > 1 {
+		return !slices.ContainsFunc(addresses, func(address string) bool { return !isLocal(address) })
+	}
 	if strings.HasPrefix(target, "unix:") || strings.HasPrefix(target, "unix-abstract:") {
 		return true
 	}

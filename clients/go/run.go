@@ -46,7 +46,7 @@ type RunOption func(*Run)
 // OverStream asks over one bidirectional stream instead of a call for each
 // step: about a third less latency. [Run.Close] ends it.
 func OverStream() RunOption {
-	return func(r *Run) { r.asker = &streamAsker{service: r.client.service} }
+	return func(r *Run) { r.asker = &streamAsker{client: r.client, service: r.client.service} }
 }
 
 // WithUpcomingRates takes rates that the service gave in advance without a call

@@ -15,7 +15,8 @@ import (
 )
 
 // HessianVectorProduct writes H*v at fixed parameters to the whole of hv, which
-// holds anything. Both have length D; v must be left as it is.
+// holds anything. Both have length D; v must be left as it is, and neither be
+// kept.
 type HessianVectorProduct[T Float] func(v, hv []T) error
 
 // EstimateOptions are the wishes for a spectrum estimate. The zero value is
@@ -34,6 +35,16 @@ type EstimateOptions struct {
 	ChunkElements int
 	// Seed is the seed of the random start vector.
 	Seed uint64
+	// ChunksOnly sends vectors in chunks also where the service shares memory:
+	// over a unix socket, on Linux. Elsewhere they always go so.
+	ChunksOnly bool
+	// Probes is the number of random start vectors, 1 to 64, each with a run of
+	// at most MaxProducts products; 0 means 1. Several sharpen the density, the
+	// trace and their standard errors.
+	Probes int
+	// ColdStart does without the Ritz vectors that the service keeps of the run's
+	// last estimate, from which a re-estimate takes a few products.
+	ColdStart bool
 	// Progress, if any, is called after each product.
 	Progress func(*Progress)
 }
@@ -51,17 +62,26 @@ func (r *Run) EstimateSpectrum32(ctx context.Context, hvp HessianVectorProduct[f
 	return estimateSpectrum(ctx, r, hvp, opts)
 }
 
-func estimateSpectrum[T Float](ctx context.Context, r *Run, hvp HessianVectorProduct[T], opts EstimateOptions) (*Spectrum, error) {
+func estimateSpectrum[T Float](ctx context.Context, r *Run, hvp HessianVectorProduct[T], opts EstimateOptions) (s *Spectrum, err error) {
 	if err := r.Flush(ctx); err != nil {
 		return nil, err
 	}
+	return following(r.client, func(service multiratev1.LearningRateServiceClient) (*Spectrum, error) {
+		return estimateAt(ctx, service, r, hvp, opts)
+	})
+}
+
+func estimateAt[T Float](ctx context.Context, service multiratev1.LearningRateServiceClient, r *Run,
+	hvp HessianVectorProduct[T], opts EstimateOptions,
+) (*Spectrum, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stream, err := r.client.service.EstimateSpectrum(ctx, grpc.ForceCodecV2(wire.Codec()))
+	stream, err := service.EstimateSpectrum(ctx, grpc.ForceCodecV2(wire.Codec()))
 	if err != nil {
 		return nil, callError("EstimateSpectrum", err)
 	}
 	e := newEstimate[T](r, stream, hvp, opts)
+	defer func() { err = errors.Join(err, e.close()) }()
 	if err := e.send(e.start(r.ID())); err != nil {
 		return nil, err
 	}
@@ -75,6 +95,14 @@ func estimateSpectrum[T Float](ctx context.Context, r *Run, hvp HessianVectorPro
 			err := e.receive(m.Probe, resp.Data)
 			resp.Free()
 			if err != nil {
+				return nil, err
+			}
+		case *multiratev1.EstimateSpectrumResponse_SharedMemory:
+			if err := e.attach(m.SharedMemory); err != nil {
+				return nil, err
+			}
+		case *multiratev1.EstimateSpectrumResponse_SharedProbe:
+			if err := e.receiveShared(m.SharedProbe); err != nil {
 				return nil, err
 			}
 		case *multiratev1.EstimateSpectrumResponse_Progress:
@@ -105,13 +133,19 @@ type estimate[T Float] struct {
 	// filled is the number of elements of the present probe received.
 	filled int
 	vector int32
+	// target is where the client dialled, memory what the service there shares.
+	target string
+	memory *sharedMemory
 }
 
 func newEstimate[T Float](r *Run, stream multiratev1.LearningRateService_EstimateSpectrumClient,
 	hvp HessianVectorProduct[T], opts EstimateOptions,
 ) *estimate[T] {
 	n := r.sketcher.dimension
-	e := &estimate[T]{stream: stream, hvp: hvp, opts: opts, probe: make([]T, n), product: make([]T, n)}
+	e := &estimate[T]{
+		stream: stream, hvp: hvp, opts: opts, probe: make([]T, n), product: make([]T, n),
+		target: r.client.conn.Target(),
+	}
 	e.chunks = chunking{elements: opts.ChunkElements, width: cmp.Or(wireWidths[opts.Format], elementWidth[T]())}
 	if e.chunks.elements == 0 {
 		e.chunks.elements = defaultChunkElements
@@ -120,6 +154,7 @@ func newEstimate[T Float](r *Run, stream multiratev1.LearningRateService_Estimat
 }
 
 func (e *estimate[T]) start(id string) *multiratev1.EstimateSpectrumRequest {
+	_, local := socketPath(e.target)
 	return &multiratev1.EstimateSpectrumRequest{Message: &multiratev1.EstimateSpectrumRequest_Start{
 		Start: &multiratev1.EstimateSpectrumStart{
 			RunId:         id,
@@ -127,6 +162,9 @@ func (e *estimate[T]) start(id string) *multiratev1.EstimateSpectrumRequest {
 			Format:        wireFormats[e.chunks.width],
 			ChunkElements: int32(e.opts.ChunkElements),
 			Seed:          e.opts.Seed,
+			SharedMemory:  local && !e.opts.ChunksOnly,
+			Probes:        int32(e.opts.Probes),
+			ColdStart:     e.opts.ColdStart,
 		},
 	}}
 }

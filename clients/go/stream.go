@@ -23,6 +23,8 @@ const (
 // after a loss. Repeating the last question is safe, since the contract makes
 // it idempotent for each step.
 type streamAsker struct {
+	client *Client
+	// service is at the replica that owns the run, as far as is known.
 	service multiratev1.LearningRateServiceClient
 	stream  multiratev1.LearningRateService_StreamLearningRatesClient
 	cancel  context.CancelFunc
@@ -42,6 +44,11 @@ func (s *streamAsker) ask(ctx context.Context, req *multiratev1.GetLearningRateR
 		if status.Code(err) != codes.Unavailable || attempt == streamAttempts {
 			return nil, callError("StreamLearningRates", err)
 		}
+		var moved bool
+		if s.service, moved = s.client.elsewhere(err); moved {
+			continue
+		}
+		s.service = s.client.service
 		select {
 		case <-ctx.Done():
 		case <-time.After(wait):

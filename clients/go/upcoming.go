@@ -125,9 +125,16 @@ func (r *Run) report(ctx context.Context) error {
 
 // sendReports sends all reports on one stream.
 func (r *Run) sendReports(ctx context.Context) error {
+	_, err := following(r.client, func(service multiratev1.LearningRateServiceClient) (struct{}, error) {
+		return struct{}{}, r.sendReportsTo(ctx, service)
+	})
+	return err
+}
+
+func (r *Run) sendReportsTo(ctx context.Context, service multiratev1.LearningRateServiceClient) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stream, err := r.client.service.ReportStatistics(ctx)
+	stream, err := service.ReportStatistics(ctx)
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ type dataFlags struct {
 	sync     string
 	keep     int64
 	maxMiB   int64
+	cluster  clusterFlags
 }
 
 func (d *dataFlags) flags(flags *pflag.FlagSet) {
@@ -28,12 +29,20 @@ func (d *dataFlags) flags(flags *pflag.FlagSet) {
 	flags.BoolVar(&d.inMemory, "in-memory", false, "keep nothing: runs end with the service")
 	flags.StringVar(&d.sync, "sync", "interval", "interval: force steps to the disk every second; always: before each answer")
 	flags.Int64Var(&d.keep, "keep-events", 10_000, "events kept of each run's history, 256 at least")
+	d.cluster.flags(flags)
 	flags.Int64Var(&d.maxMiB, "max-data-mib", 0, "size of all histories together, in MiB, beyond which steps are refused; 0 for no limit")
 }
 
 // open opens the journal, or none. The context that it returns ends also when
 // the journal fails, and closeAll returns why.
-func (d *dataFlags) open(ctx context.Context, options *server.Options) (_ context.Context, closeAll func() error, err error) {
+func (d *dataFlags) open(ctx context.Context, options *server.Options, listen []string) (_ context.Context, closeAll func() error, err error) {
+	if d.cluster.remote.URL != "" {
+		if d.inMemory || d.dir != "" {
+			return nil, nil, errors.New("--nats-url keeps runs in a NATS cluster: leave --data-dir and --in-memory out")
+		}
+		leave, err := d.cluster.join(ctx, options, listen, journal.Options{KeepEvents: d.keep, MaxBytes: d.maxMiB << 20, Logger: options.Logger})
+		return ctx, leave, err
+	}
 	if d.inMemory && d.dir != "" {
 		return nil, nil, errors.New("--in-memory keeps nothing: leave --data-dir out, or --in-memory")
 	}

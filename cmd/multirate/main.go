@@ -35,6 +35,6 @@ func newRoot() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(serveCommand(), trainCommand(), runsCommand(), spectrumCommand(), watchCommand(), versionCommand())
+	root.AddCommand(serveCommand(), trainCommand(), runsCommand(), spectrumCommand(), watchCommand(), natsCommand(), versionCommand())
 	return root
 }

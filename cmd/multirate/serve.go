@@ -19,6 +19,7 @@ import (
 
 	"multirate/server"
 	"multirate/server/admin"
+	"multirate/server/telemetry"
 )
 
 // defaultAddress is where serve listens and where the other commands look.
@@ -35,6 +36,7 @@ type serveFlags struct {
 	maxAllMiB  int64
 	data       dataFlags
 	access     accessFlags
+	otlp       telemetry.OTLP
 	options    server.Options
 }
 
@@ -49,7 +51,8 @@ or SIGTERM. It then stops gracefully: calls under way may finish.
 
 Runs are kept in the data directory: a step is answered once it is written there,
 and a server that was killed goes on with the same rates. --in-memory keeps
-nothing.
+nothing. With --nats-url several replicas share the runs of a NATS cluster; any of
+them takes any call.
 
 A unix socket is for its owner alone. An address that other machines reach needs
 a certificate, and clients that show a token or a certificate of their own, or
@@ -75,6 +78,8 @@ func (f *serveFlags) flags(flags *pflag.FlagSet) {
 	flags.StringArrayVarP(&f.listen, "listen", "l", []string{defaultAddress}, "address, unix:///path or host:port; may be repeated")
 	flags.StringVar(&f.socketMode, "socket-mode", "0600", "mode of unix sockets: who may write may call")
 	flags.StringVar(&f.admin, "admin", "", "address of probes, metrics and profiles over HTTP, as localhost:7401 (default none)")
+	flags.StringVar(&f.otlp.Endpoint, "otlp-endpoint", "", "URL of an OpenTelemetry collector for traces and metrics, as http://localhost:4317 (default none)")
+	flags.Float64Var(&f.otlp.TraceShare, "otlp-trace-share", 0.01, "share of calls that are traced, where the caller has not decided")
 	f.data.flags(flags)
 	f.access.flags(flags)
 	flags.IntVar(&f.options.MaxRuns, "max-runs", 10_000, "runs at most")
@@ -105,7 +110,7 @@ func (f *serveFlags) serve(ctx context.Context, stderr io.Writer) (err error) {
 		return err
 	}
 	defer closeAccess()
-	ctx, closeData, err := f.data.open(ctx, &f.options)
+	ctx, closeData, err := f.data.open(ctx, &f.options, f.listen)
 	if err != nil {
 		return err
 	}
@@ -117,22 +122,35 @@ func (f *serveFlags) serve(ctx context.Context, stderr io.Writer) (err error) {
 	return f.serveWithAdmin(ctx, listeners)
 }
 
-// serveWithAdmin serves on the listeners and, if asked, on the admin address.
-func (f *serveFlags) serveWithAdmin(ctx context.Context, listeners []net.Listener) error {
-	if f.admin == "" {
+// serveWithAdmin serves on the listeners and, if asked, on the admin address and
+// to a collector.
+func (f *serveFlags) serveWithAdmin(ctx context.Context, listeners []net.Listener) (err error) {
+	if f.admin == "" && f.otlp.Endpoint == "" {
 		return server.Serve(ctx, f.options, listeners...)
 	}
-	l, err := net.Listen("tcp", f.admin)
-	if err != nil {
+	closeAll := func() {
 		for _, open := range listeners {
 			_ = open.Close()
 		}
-		return fmt.Errorf("--admin: %w", err)
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	f.options.Metrics = registry
+	flush, err := f.startTelemetry(ctx, registry)
+	if err != nil {
+		closeAll()
+		return fmt.Errorf("--otlp-endpoint: %w", err)
+	}
+	defer flush()
 	s := server.New(f.options)
+	if f.admin == "" {
+		return s.Serve(ctx, listeners...)
+	}
+	l, err := net.Listen("tcp", f.admin)
+	if err != nil {
+		closeAll()
+		return fmt.Errorf("--admin: %w", err)
+	}
 	f.options.Logger.Info("serving probes and metrics", "address", l.Addr().String())
 	// Probes are answered until the last call has ended.
 	probing, done := context.WithCancel(context.WithoutCancel(ctx))
@@ -141,6 +159,30 @@ func (f *serveFlags) serveWithAdmin(ctx context.Context, listeners []net.Listene
 	err = s.Serve(ctx, listeners...)
 	done()
 	return errors.Join(err, <-probed)
+}
+
+// flushPatience bounds how long the end waits for a collector.
+const flushPatience = 3 * time.Second
+
+// startTelemetry sends to a collector, if there is one, until flush is called. A
+// collector that is not there is no reason to stop.
+func (f *serveFlags) startTelemetry(ctx context.Context, registry *prometheus.Registry) (flush func(), err error) {
+	if f.otlp.Endpoint == "" {
+		return func() {}, nil
+	}
+	f.otlp.Version = version
+	calls, shutdown, err := f.otlp.Start(ctx, registry)
+	if err != nil {
+		return nil, err
+	}
+	f.options.Calls = calls
+	return func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushPatience)
+		defer cancel()
+		if err := shutdown(ctx); err != nil {
+			f.options.Logger.Warn("traces or metrics were not sent", "error", err)
+		}
+	}, nil
 }
 
 func newLogger(w io.Writer, level, format string) (*slog.Logger, error) {

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[3]
@@ -21,11 +22,39 @@ def test_programs_of_the_documentation(block: str, binary: str, capsys: pytest.C
     assert capsys.readouterr().out
 
 
-def test_the_comparison(binary: str, tmp_path: Path) -> None:
+SMALL = {
+    "tables": ["--problems", "wine", "--budget", "400"],
+    "mlp": ["--budget", "40"],
+    "cnn": ["--budget", "25"],
+    "denoiser": ["--budget", "40"],
+    "pinn": ["--budget", "40"],
+}
+
+
+@pytest.mark.parametrize("example", SMALL)
+def test_examples_compare_and_draw(example: str, binary: str, tmp_path: Path) -> None:
     out = tmp_path / "picture.png"
-    small = ["--problems", "wine", "--budget", "400", "--points", "1", "--out", str(out)]
+    options = [*SMALL[example], "--points", "1", "--seeds", "1", "--out", str(out)]
+    lines = run_example(example, options, binary, tmp_path).splitlines()
+    for method in ("multirate, with the diagonal", "SGD", "Adam", "Schedule-Free", "Prodigy", "L-BFGS"):
+        assert any(re.search(rf"^ +{method}.* +(> )?[0-9]+ +[0-9.]+e[-+][0-9]+", line) for line in lines)
+    if example == "tables":
+        assert any(re.search(r"multirate, with the diagonal +[0-9]{2,3} ", line) for line in lines)
+    assert out.stat().st_size > 10_000
+
+
+def test_cifar_is_read_from_its_folder(binary: str, tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (200, 3073), np.uint8)
+    images[:, 0] %= 10
+    (tmp_path / "data_batch_1.bin").write_bytes(images.tobytes())
+    options = ["--cifar", str(tmp_path), "--budget", "3", "--points", "1", "--seeds", "1"]
+    printed = run_example("cnn", [*options, "--out", str(tmp_path / "picture.png")], binary, tmp_path)
+    assert "CIFAR-10" in printed
+
+
+def run_example(name: str, options: list[str], binary: str, tmp_path: Path) -> str:
     result = subprocess.run(
-        [sys.executable, str(ROOT / "examples" / "python" / "compare.py"), *small],
+        [sys.executable, str(ROOT / "examples" / "python" / f"{name}.py"), *options],
         env={
             **os.environ,
             "PYTHONPATH": str(ROOT / "clients" / "python" / "src"),
@@ -36,5 +65,4 @@ def test_the_comparison(binary: str, tmp_path: Path) -> None:
         text=True,
         check=True,
     )
-    assert re.search(r"multirate, diagonal +[0-9]{2,3} ", result.stdout), result.stdout
-    assert out.stat().st_size > 10_000
+    return result.stdout

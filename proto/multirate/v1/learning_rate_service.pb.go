@@ -1199,7 +1199,10 @@ type ReportLanczosRequest struct {
 	// Id of the run. Required.
 	RunId string `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
 	// The coefficients. Required.
-	Coefficients  *LanczosCoefficients `protobuf:"bytes,2,opt,name=coefficients,proto3" json:"coefficients,omitempty"`
+	Coefficients *LanczosCoefficients `protobuf:"bytes,2,opt,name=coefficients,proto3" json:"coefficients,omitempty"`
+	// Those of further runs of Lanczos on the same Hessian, each from another
+	// random vector, at most 63, and 4096 numbers alpha in all. They sharpen the density and its standard errors.
+	Further       []*LanczosCoefficients `protobuf:"bytes,3,rep,name=further,proto3" json:"further,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1244,6 +1247,13 @@ func (x *ReportLanczosRequest) GetRunId() string {
 func (x *ReportLanczosRequest) GetCoefficients() *LanczosCoefficients {
 	if x != nil {
 		return x.Coefficients
+	}
+	return nil
+}
+
+func (x *ReportLanczosRequest) GetFurther() []*LanczosCoefficients {
+	if x != nil {
+		return x.Further
 	}
 	return nil
 }
@@ -1435,6 +1445,22 @@ type EstimateSpectrumStart struct {
 	ChunkElements int32 `protobuf:"varint,4,opt,name=chunk_elements,json=chunkElements,proto3" json:"chunk_elements,omitempty"`
 	// Seed of the random start vector. 0 is a seed like any other.
 	Seed uint64 `protobuf:"varint,5,opt,name=seed,proto3" json:"seed,omitempty"`
+	// Random start vectors, 1 to 64, each with a run of at most max_products
+	// products, one after the other; vectors are numbered through. 0 means 1. At
+	// most 4096 products in all; where max_products is 0, no run takes more than
+	// its share of these. The first run stops once the scales have converged, and
+	// the others take as many products as it did. Several probes sharpen the
+	// density, the trace and their standard errors.
+	Probes int32 `protobuf:"varint,6,opt,name=probes,proto3" json:"probes,omitempty"`
+	// Start from a random vector alone. By default the service keeps up to 16 Ritz
+	// vectors of a run's last estimate, those at the edges of its scales, and the
+	// next one in the same format starts by asking for their products: after a small
+	// change of the Hessian a few more confirm the spectrum, and otherwise the
+	// estimate goes on as if it were the first. What lies between the edges is then
+	// as old as the estimate that found it, at most eight back. The vectors are lost
+	// when the run is restored or moves, the service restarts, or another run needs
+	// the memory. Estimates from several probes start cold and keep nothing.
+	ColdStart bool `protobuf:"varint,7,opt,name=cold_start,json=coldStart,proto3" json:"cold_start,omitempty"`
 	// The trainer can map memory that the service shares. A service that it calls
 	// over a unix socket may then answer with SharedMemory; one that can't goes on
 	// with chunks, as without this field.
@@ -1506,6 +1532,20 @@ func (x *EstimateSpectrumStart) GetSeed() uint64 {
 		return x.Seed
 	}
 	return 0
+}
+
+func (x *EstimateSpectrumStart) GetProbes() int32 {
+	if x != nil {
+		return x.Probes
+	}
+	return 0
+}
+
+func (x *EstimateSpectrumStart) GetColdStart() bool {
+	if x != nil {
+		return x.ColdStart
+	}
+	return false
 }
 
 func (x *EstimateSpectrumStart) GetSharedMemory() bool {
@@ -1837,8 +1877,10 @@ type EstimateSpectrumProgress struct {
 	LargestRitzValue float64 `protobuf:"fixed64,3,opt,name=largest_ritz_value,json=largestRitzValue,proto3" json:"largest_ritz_value,omitempty"`
 	// See largest_ritz_value.
 	SmallestRitzValue float64 `protobuf:"fixed64,4,opt,name=smallest_ritz_value,json=smallestRitzValue,proto3" json:"smallest_ritz_value,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// Ritz vectors of the run's last estimate that this one started from. 0: none.
+	KeptVectors   int32 `protobuf:"varint,5,opt,name=kept_vectors,json=keptVectors,proto3" json:"kept_vectors,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EstimateSpectrumProgress) Reset() {
@@ -1895,6 +1937,13 @@ func (x *EstimateSpectrumProgress) GetLargestRitzValue() float64 {
 func (x *EstimateSpectrumProgress) GetSmallestRitzValue() float64 {
 	if x != nil {
 		return x.SmallestRitzValue
+	}
+	return 0
+}
+
+func (x *EstimateSpectrumProgress) GetKeptVectors() int32 {
+	if x != nil {
+		return x.KeptVectors
 	}
 	return 0
 }
@@ -2627,10 +2676,11 @@ const file_multirate_v1_learning_rate_service_proto_rawDesc = "" +
 	"\rapplied_count\x18\x01 \x01(\x03R\fappliedCount\x12$\n" +
 	"\vlatest_step\x18\x02 \x01(\x03H\x00R\n" +
 	"latestStep\x88\x01\x01B\x0e\n" +
-	"\f_latest_step\"t\n" +
+	"\f_latest_step\"\xb1\x01\n" +
 	"\x14ReportLanczosRequest\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12E\n" +
-	"\fcoefficients\x18\x02 \x01(\v2!.multirate.v1.LanczosCoefficientsR\fcoefficients\"K\n" +
+	"\fcoefficients\x18\x02 \x01(\v2!.multirate.v1.LanczosCoefficientsR\fcoefficients\x12;\n" +
+	"\afurther\x18\x03 \x03(\v2!.multirate.v1.LanczosCoefficientsR\afurther\"K\n" +
 	"\x15ReportLanczosResponse\x122\n" +
 	"\bspectrum\x18\x01 \x01(\v2\x16.multirate.v1.SpectrumR\bspectrum\"\x9f\x02\n" +
 	"\x17EstimateSpectrumRequest\x12;\n" +
@@ -2638,13 +2688,16 @@ const file_multirate_v1_learning_rate_service_proto_rawDesc = "" +
 	"\aproduct\x18\x02 \x01(\v2\x19.multirate.v1.VectorChunkH\x00R\aproduct\x12@\n" +
 	"\battached\x18\x03 \x01(\v2\".multirate.v1.SharedMemoryAttachedH\x00R\battached\x12C\n" +
 	"\x0eshared_product\x18\x04 \x01(\v2\x1a.multirate.v1.SharedVectorH\x00R\rsharedProductB\t\n" +
-	"\amessage\"\xe5\x01\n" +
+	"\amessage\"\x9c\x02\n" +
 	"\x15EstimateSpectrumStart\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12!\n" +
 	"\fmax_products\x18\x02 \x01(\x05R\vmaxProducts\x122\n" +
 	"\x06format\x18\x03 \x01(\x0e2\x1a.multirate.v1.VectorFormatR\x06format\x12%\n" +
 	"\x0echunk_elements\x18\x04 \x01(\x05R\rchunkElements\x12\x12\n" +
-	"\x04seed\x18\x05 \x01(\x04R\x04seed\x12#\n" +
+	"\x04seed\x18\x05 \x01(\x04R\x04seed\x12\x16\n" +
+	"\x06probes\x18\x06 \x01(\x05R\x06probes\x12\x1d\n" +
+	"\n" +
+	"cold_start\x18\a \x01(\bR\tcoldStart\x12#\n" +
 	"\rshared_memory\x18\b \x01(\bR\fsharedMemory\"a\n" +
 	"\fSharedMemory\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\fR\x05token\x12\x14\n" +
@@ -2661,12 +2714,13 @@ const file_multirate_v1_learning_rate_service_proto_rawDesc = "" +
 	"\bspectrum\x18\x03 \x01(\v2\x16.multirate.v1.SpectrumH\x00R\bspectrum\x12A\n" +
 	"\rshared_memory\x18\x04 \x01(\v2\x1a.multirate.v1.SharedMemoryH\x00R\fsharedMemory\x12?\n" +
 	"\fshared_probe\x18\x05 \x01(\v2\x1a.multirate.v1.SharedVectorH\x00R\vsharedProbeB\t\n" +
-	"\amessage\"\xb7\x01\n" +
+	"\amessage\"\xda\x01\n" +
 	"\x18EstimateSpectrumProgress\x12\x1a\n" +
 	"\bproducts\x18\x01 \x01(\x05R\bproducts\x12!\n" +
 	"\fmax_products\x18\x02 \x01(\x05R\vmaxProducts\x12,\n" +
 	"\x12largest_ritz_value\x18\x03 \x01(\x01R\x10largestRitzValue\x12.\n" +
-	"\x13smallest_ritz_value\x18\x04 \x01(\x01R\x11smallestRitzValue\"R\n" +
+	"\x13smallest_ritz_value\x18\x04 \x01(\x01R\x11smallestRitzValue\x12!\n" +
+	"\fkept_vectors\x18\x05 \x01(\x05R\vkeptVectors\"R\n" +
 	"\x12GetSpectrumRequest\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12%\n" +
 	"\x0edensity_points\x18\x02 \x01(\x05R\rdensityPoints\"I\n" +
@@ -2816,56 +2870,57 @@ var file_multirate_v1_learning_rate_service_proto_depIdxs = []int32{
 	1,  // 12: multirate.v1.Explanation.guard:type_name -> multirate.v1.Guard
 	41, // 13: multirate.v1.ReportStatisticsRequest.statistics:type_name -> multirate.v1.Statistics
 	42, // 14: multirate.v1.ReportLanczosRequest.coefficients:type_name -> multirate.v1.LanczosCoefficients
-	43, // 15: multirate.v1.ReportLanczosResponse.spectrum:type_name -> multirate.v1.Spectrum
-	22, // 16: multirate.v1.EstimateSpectrumRequest.start:type_name -> multirate.v1.EstimateSpectrumStart
-	44, // 17: multirate.v1.EstimateSpectrumRequest.product:type_name -> multirate.v1.VectorChunk
-	24, // 18: multirate.v1.EstimateSpectrumRequest.attached:type_name -> multirate.v1.SharedMemoryAttached
-	25, // 19: multirate.v1.EstimateSpectrumRequest.shared_product:type_name -> multirate.v1.SharedVector
-	45, // 20: multirate.v1.EstimateSpectrumStart.format:type_name -> multirate.v1.VectorFormat
-	44, // 21: multirate.v1.EstimateSpectrumResponse.probe:type_name -> multirate.v1.VectorChunk
-	27, // 22: multirate.v1.EstimateSpectrumResponse.progress:type_name -> multirate.v1.EstimateSpectrumProgress
-	43, // 23: multirate.v1.EstimateSpectrumResponse.spectrum:type_name -> multirate.v1.Spectrum
-	23, // 24: multirate.v1.EstimateSpectrumResponse.shared_memory:type_name -> multirate.v1.SharedMemory
-	25, // 25: multirate.v1.EstimateSpectrumResponse.shared_probe:type_name -> multirate.v1.SharedVector
-	43, // 26: multirate.v1.GetSpectrumResponse.spectrum:type_name -> multirate.v1.Spectrum
-	46, // 27: multirate.v1.WatchRunResponse.time:type_name -> google.protobuf.Timestamp
-	32, // 28: multirate.v1.WatchRunResponse.step:type_name -> multirate.v1.StepEvent
-	43, // 29: multirate.v1.WatchRunResponse.spectrum:type_name -> multirate.v1.Spectrum
-	33, // 30: multirate.v1.WatchRunResponse.restored:type_name -> multirate.v1.RestoredEvent
-	34, // 31: multirate.v1.WatchRunResponse.deleted:type_name -> multirate.v1.DeletedEvent
-	11, // 32: multirate.v1.StepEvent.advice:type_name -> multirate.v1.GetLearningRateResponse
-	40, // 33: multirate.v1.RestoreRunResponse.run:type_name -> multirate.v1.Run
-	2,  // 34: multirate.v1.LearningRateService.CreateRun:input_type -> multirate.v1.CreateRunRequest
-	4,  // 35: multirate.v1.LearningRateService.GetRun:input_type -> multirate.v1.GetRunRequest
-	6,  // 36: multirate.v1.LearningRateService.ListRuns:input_type -> multirate.v1.ListRunsRequest
-	8,  // 37: multirate.v1.LearningRateService.DeleteRun:input_type -> multirate.v1.DeleteRunRequest
-	10, // 38: multirate.v1.LearningRateService.GetLearningRate:input_type -> multirate.v1.GetLearningRateRequest
-	12, // 39: multirate.v1.LearningRateService.StreamLearningRates:input_type -> multirate.v1.StreamLearningRatesRequest
-	17, // 40: multirate.v1.LearningRateService.ReportStatistics:input_type -> multirate.v1.ReportStatisticsRequest
-	19, // 41: multirate.v1.LearningRateService.ReportLanczos:input_type -> multirate.v1.ReportLanczosRequest
-	21, // 42: multirate.v1.LearningRateService.EstimateSpectrum:input_type -> multirate.v1.EstimateSpectrumRequest
-	28, // 43: multirate.v1.LearningRateService.GetSpectrum:input_type -> multirate.v1.GetSpectrumRequest
-	30, // 44: multirate.v1.LearningRateService.WatchRun:input_type -> multirate.v1.WatchRunRequest
-	35, // 45: multirate.v1.LearningRateService.SnapshotRun:input_type -> multirate.v1.SnapshotRunRequest
-	37, // 46: multirate.v1.LearningRateService.RestoreRun:input_type -> multirate.v1.RestoreRunRequest
-	3,  // 47: multirate.v1.LearningRateService.CreateRun:output_type -> multirate.v1.CreateRunResponse
-	5,  // 48: multirate.v1.LearningRateService.GetRun:output_type -> multirate.v1.GetRunResponse
-	7,  // 49: multirate.v1.LearningRateService.ListRuns:output_type -> multirate.v1.ListRunsResponse
-	9,  // 50: multirate.v1.LearningRateService.DeleteRun:output_type -> multirate.v1.DeleteRunResponse
-	11, // 51: multirate.v1.LearningRateService.GetLearningRate:output_type -> multirate.v1.GetLearningRateResponse
-	13, // 52: multirate.v1.LearningRateService.StreamLearningRates:output_type -> multirate.v1.StreamLearningRatesResponse
-	18, // 53: multirate.v1.LearningRateService.ReportStatistics:output_type -> multirate.v1.ReportStatisticsResponse
-	20, // 54: multirate.v1.LearningRateService.ReportLanczos:output_type -> multirate.v1.ReportLanczosResponse
-	26, // 55: multirate.v1.LearningRateService.EstimateSpectrum:output_type -> multirate.v1.EstimateSpectrumResponse
-	29, // 56: multirate.v1.LearningRateService.GetSpectrum:output_type -> multirate.v1.GetSpectrumResponse
-	31, // 57: multirate.v1.LearningRateService.WatchRun:output_type -> multirate.v1.WatchRunResponse
-	36, // 58: multirate.v1.LearningRateService.SnapshotRun:output_type -> multirate.v1.SnapshotRunResponse
-	38, // 59: multirate.v1.LearningRateService.RestoreRun:output_type -> multirate.v1.RestoreRunResponse
-	47, // [47:60] is the sub-list for method output_type
-	34, // [34:47] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	42, // 15: multirate.v1.ReportLanczosRequest.further:type_name -> multirate.v1.LanczosCoefficients
+	43, // 16: multirate.v1.ReportLanczosResponse.spectrum:type_name -> multirate.v1.Spectrum
+	22, // 17: multirate.v1.EstimateSpectrumRequest.start:type_name -> multirate.v1.EstimateSpectrumStart
+	44, // 18: multirate.v1.EstimateSpectrumRequest.product:type_name -> multirate.v1.VectorChunk
+	24, // 19: multirate.v1.EstimateSpectrumRequest.attached:type_name -> multirate.v1.SharedMemoryAttached
+	25, // 20: multirate.v1.EstimateSpectrumRequest.shared_product:type_name -> multirate.v1.SharedVector
+	45, // 21: multirate.v1.EstimateSpectrumStart.format:type_name -> multirate.v1.VectorFormat
+	44, // 22: multirate.v1.EstimateSpectrumResponse.probe:type_name -> multirate.v1.VectorChunk
+	27, // 23: multirate.v1.EstimateSpectrumResponse.progress:type_name -> multirate.v1.EstimateSpectrumProgress
+	43, // 24: multirate.v1.EstimateSpectrumResponse.spectrum:type_name -> multirate.v1.Spectrum
+	23, // 25: multirate.v1.EstimateSpectrumResponse.shared_memory:type_name -> multirate.v1.SharedMemory
+	25, // 26: multirate.v1.EstimateSpectrumResponse.shared_probe:type_name -> multirate.v1.SharedVector
+	43, // 27: multirate.v1.GetSpectrumResponse.spectrum:type_name -> multirate.v1.Spectrum
+	46, // 28: multirate.v1.WatchRunResponse.time:type_name -> google.protobuf.Timestamp
+	32, // 29: multirate.v1.WatchRunResponse.step:type_name -> multirate.v1.StepEvent
+	43, // 30: multirate.v1.WatchRunResponse.spectrum:type_name -> multirate.v1.Spectrum
+	33, // 31: multirate.v1.WatchRunResponse.restored:type_name -> multirate.v1.RestoredEvent
+	34, // 32: multirate.v1.WatchRunResponse.deleted:type_name -> multirate.v1.DeletedEvent
+	11, // 33: multirate.v1.StepEvent.advice:type_name -> multirate.v1.GetLearningRateResponse
+	40, // 34: multirate.v1.RestoreRunResponse.run:type_name -> multirate.v1.Run
+	2,  // 35: multirate.v1.LearningRateService.CreateRun:input_type -> multirate.v1.CreateRunRequest
+	4,  // 36: multirate.v1.LearningRateService.GetRun:input_type -> multirate.v1.GetRunRequest
+	6,  // 37: multirate.v1.LearningRateService.ListRuns:input_type -> multirate.v1.ListRunsRequest
+	8,  // 38: multirate.v1.LearningRateService.DeleteRun:input_type -> multirate.v1.DeleteRunRequest
+	10, // 39: multirate.v1.LearningRateService.GetLearningRate:input_type -> multirate.v1.GetLearningRateRequest
+	12, // 40: multirate.v1.LearningRateService.StreamLearningRates:input_type -> multirate.v1.StreamLearningRatesRequest
+	17, // 41: multirate.v1.LearningRateService.ReportStatistics:input_type -> multirate.v1.ReportStatisticsRequest
+	19, // 42: multirate.v1.LearningRateService.ReportLanczos:input_type -> multirate.v1.ReportLanczosRequest
+	21, // 43: multirate.v1.LearningRateService.EstimateSpectrum:input_type -> multirate.v1.EstimateSpectrumRequest
+	28, // 44: multirate.v1.LearningRateService.GetSpectrum:input_type -> multirate.v1.GetSpectrumRequest
+	30, // 45: multirate.v1.LearningRateService.WatchRun:input_type -> multirate.v1.WatchRunRequest
+	35, // 46: multirate.v1.LearningRateService.SnapshotRun:input_type -> multirate.v1.SnapshotRunRequest
+	37, // 47: multirate.v1.LearningRateService.RestoreRun:input_type -> multirate.v1.RestoreRunRequest
+	3,  // 48: multirate.v1.LearningRateService.CreateRun:output_type -> multirate.v1.CreateRunResponse
+	5,  // 49: multirate.v1.LearningRateService.GetRun:output_type -> multirate.v1.GetRunResponse
+	7,  // 50: multirate.v1.LearningRateService.ListRuns:output_type -> multirate.v1.ListRunsResponse
+	9,  // 51: multirate.v1.LearningRateService.DeleteRun:output_type -> multirate.v1.DeleteRunResponse
+	11, // 52: multirate.v1.LearningRateService.GetLearningRate:output_type -> multirate.v1.GetLearningRateResponse
+	13, // 53: multirate.v1.LearningRateService.StreamLearningRates:output_type -> multirate.v1.StreamLearningRatesResponse
+	18, // 54: multirate.v1.LearningRateService.ReportStatistics:output_type -> multirate.v1.ReportStatisticsResponse
+	20, // 55: multirate.v1.LearningRateService.ReportLanczos:output_type -> multirate.v1.ReportLanczosResponse
+	26, // 56: multirate.v1.LearningRateService.EstimateSpectrum:output_type -> multirate.v1.EstimateSpectrumResponse
+	29, // 57: multirate.v1.LearningRateService.GetSpectrum:output_type -> multirate.v1.GetSpectrumResponse
+	31, // 58: multirate.v1.LearningRateService.WatchRun:output_type -> multirate.v1.WatchRunResponse
+	36, // 59: multirate.v1.LearningRateService.SnapshotRun:output_type -> multirate.v1.SnapshotRunResponse
+	38, // 60: multirate.v1.LearningRateService.RestoreRun:output_type -> multirate.v1.RestoreRunResponse
+	48, // [48:61] is the sub-list for method output_type
+	35, // [35:48] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_multirate_v1_learning_rate_service_proto_init() }

@@ -104,7 +104,23 @@ type Spectrum struct {
 	// values. Absent for sketches, whose start vector is the gradient.
 	Trace *float64 `protobuf:"fixed64,9,opt,name=trace,proto3,oneof" json:"trace,omitempty"`
 	// Eigenvalue density on a logarithmic grid, if asked for.
-	Density       []*DensityPoint `protobuf:"bytes,10,rep,name=density,proto3" json:"density,omitempty"`
+	Density []*DensityPoint `protobuf:"bytes,10,rep,name=density,proto3" json:"density,omitempty"`
+	// Standard error of the trace: over the probes, and no less than random
+	// directions give. Present with trace.
+	TraceStandardError *float64 `protobuf:"fixed64,11,opt,name=trace_standard_error,json=traceStandardError,proto3,oneof" json:"trace_standard_error,omitempty"`
+	// Share of the eigenvalues below -2^-23 of the largest magnitude. Absent for
+	// sketches.
+	NegativeMass *Measure `protobuf:"bytes,12,opt,name=negative_mass,json=negativeMass,proto3" json:"negative_mass,omitempty"`
+	// Share of those within 2^-23 of the largest magnitude of zero, which products
+	// in float32 can't tell from zero. Absent for sketches.
+	NearZeroMass *Measure `protobuf:"bytes,13,opt,name=near_zero_mass,json=nearZeroMass,proto3" json:"near_zero_mass,omitempty"`
+	// Random start vectors behind it, at least 1. 0 for sketches.
+	Probes int32 `protobuf:"varint,14,opt,name=probes,proto3" json:"probes,omitempty"`
+	// Gradient noise scale in batches of the size in use: the variance of a
+	// batch's gradient over the squared norm of its mean, from the sketches of
+	// parts of the latest batches. Beyond 1 larger batches help; far below 1 they
+	// are wasted. Absent: no parts were sent, or no signal is seen.
+	NoiseScale    *float64 `protobuf:"fixed64,16,opt,name=noise_scale,json=noiseScale,proto3,oneof" json:"noise_scale,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -209,23 +225,122 @@ func (x *Spectrum) GetDensity() []*DensityPoint {
 	return nil
 }
 
+func (x *Spectrum) GetTraceStandardError() float64 {
+	if x != nil && x.TraceStandardError != nil {
+		return *x.TraceStandardError
+	}
+	return 0
+}
+
+func (x *Spectrum) GetNegativeMass() *Measure {
+	if x != nil {
+		return x.NegativeMass
+	}
+	return nil
+}
+
+func (x *Spectrum) GetNearZeroMass() *Measure {
+	if x != nil {
+		return x.NearZeroMass
+	}
+	return nil
+}
+
+func (x *Spectrum) GetProbes() int32 {
+	if x != nil {
+		return x.Probes
+	}
+	return 0
+}
+
+func (x *Spectrum) GetNoiseScale() float64 {
+	if x != nil && x.NoiseScale != nil {
+		return *x.NoiseScale
+	}
+	return 0
+}
+
+// Measure is an estimated number.
+type Measure struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The estimate.
+	Value float64 `protobuf:"fixed64,1,opt,name=value,proto3" json:"value,omitempty"`
+	// Its standard error.
+	StandardError float64 `protobuf:"fixed64,2,opt,name=standard_error,json=standardError,proto3" json:"standard_error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Measure) Reset() {
+	*x = Measure{}
+	mi := &file_multirate_v1_spectrum_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Measure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Measure) ProtoMessage() {}
+
+func (x *Measure) ProtoReflect() protoreflect.Message {
+	mi := &file_multirate_v1_spectrum_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Measure.ProtoReflect.Descriptor instead.
+func (*Measure) Descriptor() ([]byte, []int) {
+	return file_multirate_v1_spectrum_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Measure) GetValue() float64 {
+	if x != nil {
+		return x.Value
+	}
+	return 0
+}
+
+func (x *Measure) GetStandardError() float64 {
+	if x != nil {
+		return x.StandardError
+	}
+	return 0
+}
+
 // RitzValue is an approximate eigenvalue.
 type RitzValue struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The value.
 	Value float64 `protobuf:"fixed64,1,opt,name=value,proto3" json:"value,omitempty"`
 	// Share, in [0, 1], of the squared start vector along the Ritz vector: of the
-	// current gradient for sketches, of the random probe for Lanczos.
+	// current gradient for sketches, of the random probe for Lanczos, over the
+	// number of probes.
 	Weight float64 `protobuf:"fixed64,2,opt,name=weight,proto3" json:"weight,omitempty"`
 	// Bound on the distance to the nearest eigenvalue; an estimate for sketches.
-	Bound         float64 `protobuf:"fixed64,3,opt,name=bound,proto3" json:"bound,omitempty"`
+	Bound float64 `protobuf:"fixed64,3,opt,name=bound,proto3" json:"bound,omitempty"`
+	// Start vector that it belongs to, from 0.
+	Probe int32 `protobuf:"varint,4,opt,name=probe,proto3" json:"probe,omitempty"`
+	// Steps since it was seen: 0 for what the present window shows, more for what
+	// products showed before and the window does not. Its weight is then 0.
+	Age int64 `protobuf:"varint,8,opt,name=age,proto3" json:"age,omitempty"`
+	// Mean square of the gradient's noise along the Ritz vector, from the sketches
+	// of parts of the latest batches. 0: none were sent.
+	Noise         float64 `protobuf:"fixed64,9,opt,name=noise,proto3" json:"noise,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RitzValue) Reset() {
 	*x = RitzValue{}
-	mi := &file_multirate_v1_spectrum_proto_msgTypes[1]
+	mi := &file_multirate_v1_spectrum_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -237,7 +352,7 @@ func (x *RitzValue) String() string {
 func (*RitzValue) ProtoMessage() {}
 
 func (x *RitzValue) ProtoReflect() protoreflect.Message {
-	mi := &file_multirate_v1_spectrum_proto_msgTypes[1]
+	mi := &file_multirate_v1_spectrum_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -250,7 +365,7 @@ func (x *RitzValue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RitzValue.ProtoReflect.Descriptor instead.
 func (*RitzValue) Descriptor() ([]byte, []int) {
-	return file_multirate_v1_spectrum_proto_rawDescGZIP(), []int{1}
+	return file_multirate_v1_spectrum_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *RitzValue) GetValue() float64 {
@@ -274,12 +389,35 @@ func (x *RitzValue) GetBound() float64 {
 	return 0
 }
 
+func (x *RitzValue) GetProbe() int32 {
+	if x != nil {
+		return x.Probe
+	}
+	return 0
+}
+
+func (x *RitzValue) GetAge() int64 {
+	if x != nil {
+		return x.Age
+	}
+	return 0
+}
+
+func (x *RitzValue) GetNoise() float64 {
+	if x != nil {
+		return x.Noise
+	}
+	return 0
+}
+
 // Scale is a group of eigenvalues, separated from others by gaps.
 type Scale struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Least eigenvalue of the group, > 0.
+	// Lower edge that cycles are planned with, > 0. It may lie somewhat outside of
+	// the eigenvalues; see lowest_edge.
 	Lowest float64 `protobuf:"fixed64,1,opt,name=lowest,proto3" json:"lowest,omitempty"`
-	// Largest eigenvalue of the group, >= lowest.
+	// Upper edge that cycles are planned with, >= lowest. No eigenvalue is expected
+	// beyond, so it lies outside of them while products are few; see highest_edge.
 	Highest float64 `protobuf:"fixed64,2,opt,name=highest,proto3" json:"highest,omitempty"`
 	// Ritz values in the group.
 	Count int32 `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`
@@ -289,13 +427,20 @@ type Scale struct {
 	Gap float64 `protobuf:"fixed64,5,opt,name=gap,proto3" json:"gap,omitempty"`
 	// Confidence, in [0, 1], that there is a gap below. 0 for the flattest.
 	GapConfidence float64 `protobuf:"fixed64,6,opt,name=gap_confidence,json=gapConfidence,proto3" json:"gap_confidence,omitempty"`
+	// The least eigenvalue of the group.
+	LowestEdge *ScaleEdge `protobuf:"bytes,7,opt,name=lowest_edge,json=lowestEdge,proto3" json:"lowest_edge,omitempty"`
+	// The largest eigenvalue of the group.
+	HighestEdge *ScaleEdge `protobuf:"bytes,8,opt,name=highest_edge,json=highestEdge,proto3" json:"highest_edge,omitempty"`
+	// Overlap, in [0, 1], with a scale that the run was planned for before: 1 where
+	// that was the same, 0 where there was none. Absent before a second estimate.
+	Stability     *float64 `protobuf:"fixed64,9,opt,name=stability,proto3,oneof" json:"stability,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Scale) Reset() {
 	*x = Scale{}
-	mi := &file_multirate_v1_spectrum_proto_msgTypes[2]
+	mi := &file_multirate_v1_spectrum_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -307,7 +452,7 @@ func (x *Scale) String() string {
 func (*Scale) ProtoMessage() {}
 
 func (x *Scale) ProtoReflect() protoreflect.Message {
-	mi := &file_multirate_v1_spectrum_proto_msgTypes[2]
+	mi := &file_multirate_v1_spectrum_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -320,7 +465,7 @@ func (x *Scale) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Scale.ProtoReflect.Descriptor instead.
 func (*Scale) Descriptor() ([]byte, []int) {
-	return file_multirate_v1_spectrum_proto_rawDescGZIP(), []int{2}
+	return file_multirate_v1_spectrum_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Scale) GetLowest() float64 {
@@ -365,23 +510,112 @@ func (x *Scale) GetGapConfidence() float64 {
 	return 0
 }
 
+func (x *Scale) GetLowestEdge() *ScaleEdge {
+	if x != nil {
+		return x.LowestEdge
+	}
+	return nil
+}
+
+func (x *Scale) GetHighestEdge() *ScaleEdge {
+	if x != nil {
+		return x.HighestEdge
+	}
+	return nil
+}
+
+func (x *Scale) GetStability() float64 {
+	if x != nil && x.Stability != nil {
+		return *x.Stability
+	}
+	return 0
+}
+
+// ScaleEdge is an extreme eigenvalue of a scale: least <= estimate <= most.
+type ScaleEdge struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where the eigenvalue is expected.
+	Estimate float64 `protobuf:"fixed64,1,opt,name=estimate,proto3" json:"estimate,omitempty"`
+	// Lower end of its bracket. For an upper edge, an eigenvalue is sure to be
+	// that large; for a lower edge, one that is smaller would have been seen (at
+	// odds of 125 to 1), and 0 says that nothing is known.
+	Least float64 `protobuf:"fixed64,2,opt,name=least,proto3" json:"least,omitempty"`
+	// Upper end of its bracket, likewise.
+	Most          float64 `protobuf:"fixed64,3,opt,name=most,proto3" json:"most,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScaleEdge) Reset() {
+	*x = ScaleEdge{}
+	mi := &file_multirate_v1_spectrum_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScaleEdge) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScaleEdge) ProtoMessage() {}
+
+func (x *ScaleEdge) ProtoReflect() protoreflect.Message {
+	mi := &file_multirate_v1_spectrum_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScaleEdge.ProtoReflect.Descriptor instead.
+func (*ScaleEdge) Descriptor() ([]byte, []int) {
+	return file_multirate_v1_spectrum_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ScaleEdge) GetEstimate() float64 {
+	if x != nil {
+		return x.Estimate
+	}
+	return 0
+}
+
+func (x *ScaleEdge) GetLeast() float64 {
+	if x != nil {
+		return x.Least
+	}
+	return 0
+}
+
+func (x *ScaleEdge) GetMost() float64 {
+	if x != nil {
+		return x.Most
+	}
+	return 0
+}
+
 // DensityPoint is one bin of the eigenvalue density.
 type DensityPoint struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Lower edge of the bin; negative curvature has one bin from the least
-	// eigenvalue to 0.
+	// Lower edge of the bin. Negative eigenvalues have one bin, the first; those
+	// near zero (near_zero_mass) one behind it, each if there are any.
 	Lower float64 `protobuf:"fixed64,1,opt,name=lower,proto3" json:"lower,omitempty"`
 	// Upper edge of the bin.
 	Upper float64 `protobuf:"fixed64,2,opt,name=upper,proto3" json:"upper,omitempty"`
 	// Share of the eigenvalues in it, in [0, 1].
-	Mass          float64 `protobuf:"fixed64,3,opt,name=mass,proto3" json:"mass,omitempty"`
+	Mass float64 `protobuf:"fixed64,3,opt,name=mass,proto3" json:"mass,omitempty"`
+	// Standard error of mass.
+	StandardError float64 `protobuf:"fixed64,4,opt,name=standard_error,json=standardError,proto3" json:"standard_error,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DensityPoint) Reset() {
 	*x = DensityPoint{}
-	mi := &file_multirate_v1_spectrum_proto_msgTypes[3]
+	mi := &file_multirate_v1_spectrum_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -393,7 +627,7 @@ func (x *DensityPoint) String() string {
 func (*DensityPoint) ProtoMessage() {}
 
 func (x *DensityPoint) ProtoReflect() protoreflect.Message {
-	mi := &file_multirate_v1_spectrum_proto_msgTypes[3]
+	mi := &file_multirate_v1_spectrum_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -406,7 +640,7 @@ func (x *DensityPoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DensityPoint.ProtoReflect.Descriptor instead.
 func (*DensityPoint) Descriptor() ([]byte, []int) {
-	return file_multirate_v1_spectrum_proto_rawDescGZIP(), []int{3}
+	return file_multirate_v1_spectrum_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *DensityPoint) GetLower() float64 {
@@ -430,6 +664,13 @@ func (x *DensityPoint) GetMass() float64 {
 	return 0
 }
 
+func (x *DensityPoint) GetStandardError() float64 {
+	if x != nil {
+		return x.StandardError
+	}
+	return 0
+}
+
 // LanczosCoefficients is the tridiagonal matrix of a Lanczos run.
 type LanczosCoefficients struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -444,7 +685,7 @@ type LanczosCoefficients struct {
 
 func (x *LanczosCoefficients) Reset() {
 	*x = LanczosCoefficients{}
-	mi := &file_multirate_v1_spectrum_proto_msgTypes[4]
+	mi := &file_multirate_v1_spectrum_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -456,7 +697,7 @@ func (x *LanczosCoefficients) String() string {
 func (*LanczosCoefficients) ProtoMessage() {}
 
 func (x *LanczosCoefficients) ProtoReflect() protoreflect.Message {
-	mi := &file_multirate_v1_spectrum_proto_msgTypes[4]
+	mi := &file_multirate_v1_spectrum_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -469,7 +710,7 @@ func (x *LanczosCoefficients) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LanczosCoefficients.ProtoReflect.Descriptor instead.
 func (*LanczosCoefficients) Descriptor() ([]byte, []int) {
-	return file_multirate_v1_spectrum_proto_rawDescGZIP(), []int{4}
+	return file_multirate_v1_spectrum_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *LanczosCoefficients) GetAlpha() []float64 {
@@ -490,7 +731,7 @@ var File_multirate_v1_spectrum_proto protoreflect.FileDescriptor
 
 const file_multirate_v1_spectrum_proto_rawDesc = "" +
 	"\n" +
-	"\x1bmultirate/v1/spectrum.proto\x12\fmultirate.v1\"\xa7\x03\n" +
+	"\x1bmultirate/v1/spectrum.proto\x12\fmultirate.v1\"\xbe\x05\n" +
 	"\bSpectrum\x124\n" +
 	"\x06source\x18\x01 \x01(\x0e2\x1c.multirate.v1.SpectrumSourceR\x06source\x128\n" +
 	"\vritz_values\x18\x02 \x03(\v2\x17.multirate.v1.RitzValueR\n" +
@@ -503,24 +744,49 @@ const file_multirate_v1_spectrum_proto_rawDesc = "" +
 	"\x04step\x18\b \x01(\x03H\x00R\x04step\x88\x01\x01\x12\x19\n" +
 	"\x05trace\x18\t \x01(\x01H\x01R\x05trace\x88\x01\x01\x124\n" +
 	"\adensity\x18\n" +
-	" \x03(\v2\x1a.multirate.v1.DensityPointR\adensityB\a\n" +
+	" \x03(\v2\x1a.multirate.v1.DensityPointR\adensity\x125\n" +
+	"\x14trace_standard_error\x18\v \x01(\x01H\x02R\x12traceStandardError\x88\x01\x01\x12:\n" +
+	"\rnegative_mass\x18\f \x01(\v2\x15.multirate.v1.MeasureR\fnegativeMass\x12;\n" +
+	"\x0enear_zero_mass\x18\r \x01(\v2\x15.multirate.v1.MeasureR\fnearZeroMass\x12\x16\n" +
+	"\x06probes\x18\x0e \x01(\x05R\x06probes\x12$\n" +
+	"\vnoise_scale\x18\x10 \x01(\x01H\x03R\n" +
+	"noiseScale\x88\x01\x01B\a\n" +
 	"\x05_stepB\b\n" +
-	"\x06_trace\"O\n" +
+	"\x06_traceB\x17\n" +
+	"\x15_trace_standard_errorB\x0e\n" +
+	"\f_noise_scale\"F\n" +
+	"\aMeasure\x12\x14\n" +
+	"\x05value\x18\x01 \x01(\x01R\x05value\x12%\n" +
+	"\x0estandard_error\x18\x02 \x01(\x01R\rstandardError\"\x8d\x01\n" +
 	"\tRitzValue\x12\x14\n" +
 	"\x05value\x18\x01 \x01(\x01R\x05value\x12\x16\n" +
 	"\x06weight\x18\x02 \x01(\x01R\x06weight\x12\x14\n" +
-	"\x05bound\x18\x03 \x01(\x01R\x05bound\"\xa0\x01\n" +
+	"\x05bound\x18\x03 \x01(\x01R\x05bound\x12\x14\n" +
+	"\x05probe\x18\x04 \x01(\x05R\x05probe\x12\x10\n" +
+	"\x03age\x18\b \x01(\x03R\x03age\x12\x14\n" +
+	"\x05noise\x18\t \x01(\x01R\x05noise\"\xc7\x02\n" +
 	"\x05Scale\x12\x16\n" +
 	"\x06lowest\x18\x01 \x01(\x01R\x06lowest\x12\x18\n" +
 	"\ahighest\x18\x02 \x01(\x01R\ahighest\x12\x14\n" +
 	"\x05count\x18\x03 \x01(\x05R\x05count\x12\x16\n" +
 	"\x06weight\x18\x04 \x01(\x01R\x06weight\x12\x10\n" +
 	"\x03gap\x18\x05 \x01(\x01R\x03gap\x12%\n" +
-	"\x0egap_confidence\x18\x06 \x01(\x01R\rgapConfidence\"N\n" +
+	"\x0egap_confidence\x18\x06 \x01(\x01R\rgapConfidence\x128\n" +
+	"\vlowest_edge\x18\a \x01(\v2\x17.multirate.v1.ScaleEdgeR\n" +
+	"lowestEdge\x12:\n" +
+	"\fhighest_edge\x18\b \x01(\v2\x17.multirate.v1.ScaleEdgeR\vhighestEdge\x12!\n" +
+	"\tstability\x18\t \x01(\x01H\x00R\tstability\x88\x01\x01B\f\n" +
+	"\n" +
+	"_stability\"Q\n" +
+	"\tScaleEdge\x12\x1a\n" +
+	"\bestimate\x18\x01 \x01(\x01R\bestimate\x12\x14\n" +
+	"\x05least\x18\x02 \x01(\x01R\x05least\x12\x12\n" +
+	"\x04most\x18\x03 \x01(\x01R\x04most\"u\n" +
 	"\fDensityPoint\x12\x14\n" +
 	"\x05lower\x18\x01 \x01(\x01R\x05lower\x12\x14\n" +
 	"\x05upper\x18\x02 \x01(\x01R\x05upper\x12\x12\n" +
-	"\x04mass\x18\x03 \x01(\x01R\x04mass\"?\n" +
+	"\x04mass\x18\x03 \x01(\x01R\x04mass\x12%\n" +
+	"\x0estandard_error\x18\x04 \x01(\x01R\rstandardError\"?\n" +
 	"\x13LanczosCoefficients\x12\x14\n" +
 	"\x05alpha\x18\x01 \x03(\x01R\x05alpha\x12\x12\n" +
 	"\x04beta\x18\x02 \x03(\x01R\x04beta*\x8c\x01\n" +
@@ -543,25 +809,31 @@ func file_multirate_v1_spectrum_proto_rawDescGZIP() []byte {
 }
 
 var file_multirate_v1_spectrum_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_multirate_v1_spectrum_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_multirate_v1_spectrum_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_multirate_v1_spectrum_proto_goTypes = []any{
 	(SpectrumSource)(0),         // 0: multirate.v1.SpectrumSource
 	(*Spectrum)(nil),            // 1: multirate.v1.Spectrum
-	(*RitzValue)(nil),           // 2: multirate.v1.RitzValue
-	(*Scale)(nil),               // 3: multirate.v1.Scale
-	(*DensityPoint)(nil),        // 4: multirate.v1.DensityPoint
-	(*LanczosCoefficients)(nil), // 5: multirate.v1.LanczosCoefficients
+	(*Measure)(nil),             // 2: multirate.v1.Measure
+	(*RitzValue)(nil),           // 3: multirate.v1.RitzValue
+	(*Scale)(nil),               // 4: multirate.v1.Scale
+	(*ScaleEdge)(nil),           // 5: multirate.v1.ScaleEdge
+	(*DensityPoint)(nil),        // 6: multirate.v1.DensityPoint
+	(*LanczosCoefficients)(nil), // 7: multirate.v1.LanczosCoefficients
 }
 var file_multirate_v1_spectrum_proto_depIdxs = []int32{
 	0, // 0: multirate.v1.Spectrum.source:type_name -> multirate.v1.SpectrumSource
-	2, // 1: multirate.v1.Spectrum.ritz_values:type_name -> multirate.v1.RitzValue
-	3, // 2: multirate.v1.Spectrum.scales:type_name -> multirate.v1.Scale
-	4, // 3: multirate.v1.Spectrum.density:type_name -> multirate.v1.DensityPoint
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	3, // 1: multirate.v1.Spectrum.ritz_values:type_name -> multirate.v1.RitzValue
+	4, // 2: multirate.v1.Spectrum.scales:type_name -> multirate.v1.Scale
+	6, // 3: multirate.v1.Spectrum.density:type_name -> multirate.v1.DensityPoint
+	2, // 4: multirate.v1.Spectrum.negative_mass:type_name -> multirate.v1.Measure
+	2, // 5: multirate.v1.Spectrum.near_zero_mass:type_name -> multirate.v1.Measure
+	5, // 6: multirate.v1.Scale.lowest_edge:type_name -> multirate.v1.ScaleEdge
+	5, // 7: multirate.v1.Scale.highest_edge:type_name -> multirate.v1.ScaleEdge
+	8, // [8:8] is the sub-list for method output_type
+	8, // [8:8] is the sub-list for method input_type
+	8, // [8:8] is the sub-list for extension type_name
+	8, // [8:8] is the sub-list for extension extendee
+	0, // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_multirate_v1_spectrum_proto_init() }
@@ -570,13 +842,14 @@ func file_multirate_v1_spectrum_proto_init() {
 		return
 	}
 	file_multirate_v1_spectrum_proto_msgTypes[0].OneofWrappers = []any{}
+	file_multirate_v1_spectrum_proto_msgTypes[3].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_multirate_v1_spectrum_proto_rawDesc), len(file_multirate_v1_spectrum_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   5,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

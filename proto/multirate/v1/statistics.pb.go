@@ -34,8 +34,8 @@ const (
 	// only with update rules that need it.
 	SketchKind_SKETCH_KIND_APPLIED_UPDATE SketchKind = 2
 	// The gradient of one of several equal parts of the batch (half-batches,
-	// ranks); their differences measure noise. Validated and kept out of the
-	// estimate at present.
+	// ranks), the mean over the part; their differences measure noise, which
+	// GetSpectrum shows. Those of a param group are validated and not used.
 	SketchKind_SKETCH_KIND_BATCH_PART SketchKind = 3
 )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 
-from multirate.errors import ServiceUnavailableError, from_rpc
+from multirate.errors import MOST_HOPS, ServiceUnavailableError, from_rpc
 from multirate.run import Run, RunConfig
 from multirate.v1 import learning_rate_service_pb2 as rpc
 
@@ -60,6 +60,8 @@ class Client:
         self.revive = revive
         if credentials is None and not _is_local(target):
             credentials = grpc.ssl_channel_credentials()
+        self._credentials = credentials
+        self._replicas: dict[str, Client] = {}
         self.channel = (
             grpc.insecure_channel(target, _CHANNEL_OPTIONS)
             if credentials is None
@@ -67,6 +69,12 @@ class Client:
         )
         self.methods = {m.name: _callable(self.channel, m) for m in _SERVICE.methods}
         self._await_service(timeout)
+
+    def at(self, owner: str) -> dict[str, Any]:
+        """Return the methods at the replica of that address, which a refusal has named."""
+        if owner not in self._replicas:
+            self._replicas[owner] = Client(owner, credentials=self._credentials)
+        return self._replicas[owner].methods
 
     def _await_service(self, timeout: float) -> None:
         # Any answer will do: a service without health checks is as reachable.
@@ -95,6 +103,8 @@ class Client:
     ) -> Any:
         """Call a unary method, again after UNAVAILABLE, up to so many attempts.
 
+        Where a replica of the service names another one, the call goes on there.
+
         Parameters
         ----------
         method
@@ -113,12 +123,16 @@ class Client:
         ServiceError
             Of the class that fits the status.
         """
+        methods, hops = self.methods, MOST_HOPS
         while True:
             try:
-                return self.methods[method](request, timeout=timeout)
+                return methods[method](request, timeout=timeout)
             except grpc.RpcError as error:
                 failure = from_rpc(method, error)
-                attempts -= 1
+                if failure.owner and hops > 0:  # nothing was done there
+                    methods, hops = self.at(failure.owner), hops - 1
+                    continue
+                methods, attempts = self.methods, attempts - 1
                 if failure.code is not grpc.StatusCode.UNAVAILABLE or attempts < 1:
                     raise failure from error
             time.sleep(wait)
@@ -152,6 +166,8 @@ class Client:
 
     def close(self) -> None:
         """End the connection and with it every stream of its runs."""
+        for replica in self._replicas.values():
+            replica.close()
         self.channel.close()
 
     def __enter__(self) -> Client:

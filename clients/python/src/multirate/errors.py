@@ -27,6 +27,10 @@ __all__ = [
 ]
 
 
+# How often a call follows a run that moves between the replicas of a service.
+MOST_HOPS = 4
+
+
 class MultirateError(Exception):
     """Base of all exceptions of this package."""
 
@@ -82,6 +86,8 @@ class ServiceError(MultirateError):
         The offending fields.
     retry_after : float or None
         Seconds that the service asks to wait.
+    owner : str
+        Address of the replica that must take the call, ``""`` for any other error.
     """
 
     def __init__(
@@ -92,8 +98,9 @@ class ServiceError(MultirateError):
         reason: str = "",
         violations: tuple[Violation, ...] = (),
         retry_after: float | None = None,
+        owner: str = "",
     ) -> None:
-        self.method, self.code, self.message = method, code, message
+        self.method, self.code, self.message, self.owner = method, code, message, owner
         self.reason, self.violations, self.retry_after = reason, violations, retry_after
         text = f"{method}: {code.name}" + (f" ({reason})" if reason else "") + f": {message}"
         text += "".join(f"; {v.field}: {v.description}" for v in violations if v.description not in message)
@@ -153,10 +160,12 @@ def from_rpc(method: str, error: grpc.RpcError) -> ServiceError:
     """Translate a gRPC error, with its details, into the class to catch."""
     call: Any = error
     code, message = call.code(), call.details() or "the service gave no message"
-    reason, violations, retry_after = "", [], None
+    reason, violations, retry_after, owner = "", [], None, ""
     for name, detail in _details(call.trailing_metadata() or ()):
         if name == "ErrorInfo":
             reason = detail.reason
+            if reason == "OWNED_ELSEWHERE":
+                owner = next((e.value for e in detail.metadata if e.key == "owner"), "")
         elif name == "BadRequest":
             violations += [Violation(v.field, v.description, v.reason) for v in detail.field_violations]
         elif name == "QuotaFailure":
@@ -168,7 +177,7 @@ def from_rpc(method: str, error: grpc.RpcError) -> ServiceError:
         message += (
             ": the service is older than this client; update it, `multirate version` prints its version"
         )
-    return cls(method, code, message, reason, tuple(violations), retry_after)
+    return cls(method, code, message, reason, tuple(violations), retry_after, owner)
 
 
 def _details(metadata: Any) -> list[tuple[str, Any]]:
@@ -192,7 +201,9 @@ def _google_rpc() -> dict[str, Any]:
     fields: dict[str, list[tuple[str, int, int, int, str]]] = {
         "Any": [("type_url", 1, string, one, ""), ("value", 2, field.TYPE_BYTES, one, "")],
         "Status": [("details", 3, field.TYPE_MESSAGE, many, "Any")],
-        "ErrorInfo": [("reason", 1, string, one, "")],
+        # A map is a list of entries on the wire.
+        "Entry": [("key", 1, string, one, ""), ("value", 2, string, one, "")],
+        "ErrorInfo": [("reason", 1, string, one, ""), ("metadata", 3, field.TYPE_MESSAGE, many, "Entry")],
         "FieldViolation": [
             (n, i, string, one, "") for i, n in enumerate(("field", "description", "reason"), 1)
         ],

@@ -207,12 +207,14 @@ class ReportStatisticsResponse(_message.Message):
     def __init__(self, applied_count: _Optional[int] = ..., latest_step: _Optional[int] = ...) -> None: ...
 
 class ReportLanczosRequest(_message.Message):
-    __slots__ = ("run_id", "coefficients")
+    __slots__ = ("run_id", "coefficients", "further")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     COEFFICIENTS_FIELD_NUMBER: _ClassVar[int]
+    FURTHER_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     coefficients: _spectrum_pb2.LanczosCoefficients
-    def __init__(self, run_id: _Optional[str] = ..., coefficients: _Optional[_Union[_spectrum_pb2.LanczosCoefficients, _Mapping]] = ...) -> None: ...
+    further: _containers.RepeatedCompositeFieldContainer[_spectrum_pb2.LanczosCoefficients]
+    def __init__(self, run_id: _Optional[str] = ..., coefficients: _Optional[_Union[_spectrum_pb2.LanczosCoefficients, _Mapping]] = ..., further: _Optional[_Iterable[_Union[_spectrum_pb2.LanczosCoefficients, _Mapping]]] = ...) -> None: ...
 
 class ReportLanczosResponse(_message.Message):
     __slots__ = ("spectrum",)
@@ -233,20 +235,24 @@ class EstimateSpectrumRequest(_message.Message):
     def __init__(self, start: _Optional[_Union[EstimateSpectrumStart, _Mapping]] = ..., product: _Optional[_Union[_statistics_pb2.VectorChunk, _Mapping]] = ..., attached: _Optional[_Union[SharedMemoryAttached, _Mapping]] = ..., shared_product: _Optional[_Union[SharedVector, _Mapping]] = ...) -> None: ...
 
 class EstimateSpectrumStart(_message.Message):
-    __slots__ = ("run_id", "max_products", "format", "chunk_elements", "seed", "shared_memory")
+    __slots__ = ("run_id", "max_products", "format", "chunk_elements", "seed", "probes", "cold_start", "shared_memory")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     MAX_PRODUCTS_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     CHUNK_ELEMENTS_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
+    PROBES_FIELD_NUMBER: _ClassVar[int]
+    COLD_START_FIELD_NUMBER: _ClassVar[int]
     SHARED_MEMORY_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     max_products: int
     format: _statistics_pb2.VectorFormat
     chunk_elements: int
     seed: int
+    probes: int
+    cold_start: bool
     shared_memory: bool
-    def __init__(self, run_id: _Optional[str] = ..., max_products: _Optional[int] = ..., format: _Optional[_Union[_statistics_pb2.VectorFormat, str]] = ..., chunk_elements: _Optional[int] = ..., seed: _Optional[int] = ..., shared_memory: _Optional[bool] = ...) -> None: ...
+    def __init__(self, run_id: _Optional[str] = ..., max_products: _Optional[int] = ..., format: _Optional[_Union[_statistics_pb2.VectorFormat, str]] = ..., chunk_elements: _Optional[int] = ..., seed: _Optional[int] = ..., probes: _Optional[int] = ..., cold_start: _Optional[bool] = ..., shared_memory: _Optional[bool] = ...) -> None: ...
 
 class SharedMemory(_message.Message):
     __slots__ = ("token", "bytes", "product_offset")
@@ -287,16 +293,18 @@ class EstimateSpectrumResponse(_message.Message):
     def __init__(self, probe: _Optional[_Union[_statistics_pb2.VectorChunk, _Mapping]] = ..., progress: _Optional[_Union[EstimateSpectrumProgress, _Mapping]] = ..., spectrum: _Optional[_Union[_spectrum_pb2.Spectrum, _Mapping]] = ..., shared_memory: _Optional[_Union[SharedMemory, _Mapping]] = ..., shared_probe: _Optional[_Union[SharedVector, _Mapping]] = ...) -> None: ...
 
 class EstimateSpectrumProgress(_message.Message):
-    __slots__ = ("products", "max_products", "largest_ritz_value", "smallest_ritz_value")
+    __slots__ = ("products", "max_products", "largest_ritz_value", "smallest_ritz_value", "kept_vectors")
     PRODUCTS_FIELD_NUMBER: _ClassVar[int]
     MAX_PRODUCTS_FIELD_NUMBER: _ClassVar[int]
     LARGEST_RITZ_VALUE_FIELD_NUMBER: _ClassVar[int]
     SMALLEST_RITZ_VALUE_FIELD_NUMBER: _ClassVar[int]
+    KEPT_VECTORS_FIELD_NUMBER: _ClassVar[int]
     products: int
     max_products: int
     largest_ritz_value: float
     smallest_ritz_value: float
-    def __init__(self, products: _Optional[int] = ..., max_products: _Optional[int] = ..., largest_ritz_value: _Optional[float] = ..., smallest_ritz_value: _Optional[float] = ...) -> None: ...
+    kept_vectors: int
+    def __init__(self, products: _Optional[int] = ..., max_products: _Optional[int] = ..., largest_ritz_value: _Optional[float] = ..., smallest_ritz_value: _Optional[float] = ..., kept_vectors: _Optional[int] = ...) -> None: ...
 
 class GetSpectrumRequest(_message.Message):
     __slots__ = ("run_id", "density_points")

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bmultirate/v1/spectrum.proto\x12\x0cmultirate.v1\"\xc4\x02\n\x08Spectrum\x12,\n\x06source\x18\x01 \x01(\x0e\x32\x1c.multirate.v1.SpectrumSource\x12,\n\x0britz_values\x18\x02 \x03(\x0b\x32\x17.multirate.v1.RitzValue\x12#\n\x06scales\x18\x03 \x03(\x0b\x32\x13.multirate.v1.Scale\x12\x10\n\x08residual\x18\x04 \x01(\x01\x12\x1a\n\x12stiffest_curvature\x18\x05 \x01(\x01\x12\x10\n\x08products\x18\x06 \x01(\x05\x12\x10\n\x08revision\x18\x07 \x01(\x03\x12\x11\n\x04step\x18\x08 \x01(\x03H\x00\x88\x01\x01\x12\x12\n\x05trace\x18\t \x01(\x01H\x01\x88\x01\x01\x12+\n\x07\x64\x65nsity\x18\n \x03(\x0b\x32\x1a.multirate.v1.DensityPointB\x07\n\x05_stepB\x08\n\x06_trace\"9\n\tRitzValue\x12\r\n\x05value\x18\x01 \x01(\x01\x12\x0e\n\x06weight\x18\x02 \x01(\x01\x12\r\n\x05\x62ound\x18\x03 \x01(\x01\"l\n\x05Scale\x12\x0e\n\x06lowest\x18\x01 \x01(\x01\x12\x0f\n\x07highest\x18\x02 \x01(\x01\x12\r\n\x05\x63ount\x18\x03 \x01(\x05\x12\x0e\n\x06weight\x18\x04 \x01(\x01\x12\x0b\n\x03gap\x18\x05 \x01(\x01\x12\x16\n\x0egap_confidence\x18\x06 \x01(\x01\":\n\x0c\x44\x65nsityPoint\x12\r\n\x05lower\x18\x01 \x01(\x01\x12\r\n\x05upper\x18\x02 \x01(\x01\x12\x0c\n\x04mass\x18\x03 \x01(\x01\"2\n\x13LanczosCoefficients\x12\r\n\x05\x61lpha\x18\x01 \x03(\x01\x12\x0c\n\x04\x62\x65ta\x18\x02 \x03(\x01*\x8c\x01\n\x0eSpectrumSource\x12\x1f\n\x1bSPECTRUM_SOURCE_UNSPECIFIED\x10\x00\x12\x1a\n\x16SPECTRUM_SOURCE_SKETCH\x10\x01\x12\x1b\n\x17SPECTRUM_SOURCE_LANCZOS\x10\x02\x12 \n\x1cSPECTRUM_SOURCE_COEFFICIENTS\x10\x03\x42*Z(multirate/proto/multirate/v1;multiratev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bmultirate/v1/spectrum.proto\x12\x0cmultirate.v1\"\x97\x04\n\x08Spectrum\x12,\n\x06source\x18\x01 \x01(\x0e\x32\x1c.multirate.v1.SpectrumSource\x12,\n\x0britz_values\x18\x02 \x03(\x0b\x32\x17.multirate.v1.RitzValue\x12#\n\x06scales\x18\x03 \x03(\x0b\x32\x13.multirate.v1.Scale\x12\x10\n\x08residual\x18\x04 \x01(\x01\x12\x1a\n\x12stiffest_curvature\x18\x05 \x01(\x01\x12\x10\n\x08products\x18\x06 \x01(\x05\x12\x10\n\x08revision\x18\x07 \x01(\x03\x12\x11\n\x04step\x18\x08 \x01(\x03H\x00\x88\x01\x01\x12\x12\n\x05trace\x18\t \x01(\x01H\x01\x88\x01\x01\x12+\n\x07\x64\x65nsity\x18\n \x03(\x0b\x32\x1a.multirate.v1.DensityPoint\x12!\n\x14trace_standard_error\x18\x0b \x01(\x01H\x02\x88\x01\x01\x12,\n\rnegative_mass\x18\x0c \x01(\x0b\x32\x15.multirate.v1.Measure\x12-\n\x0enear_zero_mass\x18\r \x01(\x0b\x32\x15.multirate.v1.Measure\x12\x0e\n\x06probes\x18\x0e \x01(\x05\x12\x18\n\x0bnoise_scale\x18\x10 \x01(\x01H\x03\x88\x01\x01\x42\x07\n\x05_stepB\x08\n\x06_traceB\x17\n\x15_trace_standard_errorB\x0e\n\x0c_noise_scale\"0\n\x07Measure\x12\r\n\x05value\x18\x01 \x01(\x01\x12\x16\n\x0estandard_error\x18\x02 \x01(\x01\"d\n\tRitzValue\x12\r\n\x05value\x18\x01 \x01(\x01\x12\x0e\n\x06weight\x18\x02 \x01(\x01\x12\r\n\x05\x62ound\x18\x03 \x01(\x01\x12\r\n\x05probe\x18\x04 \x01(\x05\x12\x0b\n\x03\x61ge\x18\x08 \x01(\x03\x12\r\n\x05noise\x18\t \x01(\x01\"\xef\x01\n\x05Scale\x12\x0e\n\x06lowest\x18\x01 \x01(\x01\x12\x0f\n\x07highest\x18\x02 \x01(\x01\x12\r\n\x05\x63ount\x18\x03 \x01(\x05\x12\x0e\n\x06weight\x18\x04 \x01(\x01\x12\x0b\n\x03gap\x18\x05 \x01(\x01\x12\x16\n\x0egap_confidence\x18\x06 \x01(\x01\x12,\n\x0blowest_edge\x18\x07 \x01(\x0b\x32\x17.multirate.v1.ScaleEdge\x12-\n\x0chighest_edge\x18\x08 \x01(\x0b\x32\x17.multirate.v1.ScaleEdge\x12\x16\n\tstability\x18\t \x01(\x01H\x00\x88\x01\x01\x42\x0c\n\n_stability\":\n\tScaleEdge\x12\x10\n\x08\x65stimate\x18\x01 \x01(\x01\x12\r\n\x05least\x18\x02 \x01(\x01\x12\x0c\n\x04most\x18\x03 \x01(\x01\"R\n\x0c\x44\x65nsityPoint\x12\r\n\x05lower\x18\x01 \x01(\x01\x12\r\n\x05upper\x18\x02 \x01(\x01\x12\x0c\n\x04mass\x18\x03 \x01(\x01\x12\x16\n\x0estandard_error\x18\x04 \x01(\x01\"2\n\x13LanczosCoefficients\x12\r\n\x05\x61lpha\x18\x01 \x03(\x01\x12\x0c\n\x04\x62\x65ta\x18\x02 \x03(\x01*\x8c\x01\n\x0eSpectrumSource\x12\x1f\n\x1bSPECTRUM_SOURCE_UNSPECIFIED\x10\x00\x12\x1a\n\x16SPECTRUM_SOURCE_SKETCH\x10\x01\x12\x1b\n\x17SPECTRUM_SOURCE_LANCZOS\x10\x02\x12 \n\x1cSPECTRUM_SOURCE_COEFFICIENTS\x10\x03\x42*Z(multirate/proto/multirate/v1;multiratev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,16 +32,20 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'multirate.v1.spectrum_pb2',
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'Z(multirate/proto/multirate/v1;multiratev1'
-  _globals['_SPECTRUMSOURCE']._serialized_start=654
-  _globals['_SPECTRUMSOURCE']._serialized_end=794
+  _globals['_SPECTRUMSOURCE']._serialized_start=1174
+  _globals['_SPECTRUMSOURCE']._serialized_end=1314
   _globals['_SPECTRUM']._serialized_start=46
-  _globals['_SPECTRUM']._serialized_end=370
-  _globals['_RITZVALUE']._serialized_start=372
-  _globals['_RITZVALUE']._serialized_end=429
-  _globals['_SCALE']._serialized_start=431
-  _globals['_SCALE']._serialized_end=539
-  _globals['_DENSITYPOINT']._serialized_start=541
-  _globals['_DENSITYPOINT']._serialized_end=599
-  _globals['_LANCZOSCOEFFICIENTS']._serialized_start=601
-  _globals['_LANCZOSCOEFFICIENTS']._serialized_end=651
+  _globals['_SPECTRUM']._serialized_end=581
+  _globals['_MEASURE']._serialized_start=583
+  _globals['_MEASURE']._serialized_end=631
+  _globals['_RITZVALUE']._serialized_start=633
+  _globals['_RITZVALUE']._serialized_end=733
+  _globals['_SCALE']._serialized_start=736
+  _globals['_SCALE']._serialized_end=975
+  _globals['_SCALEEDGE']._serialized_start=977
+  _globals['_SCALEEDGE']._serialized_end=1035
+  _globals['_DENSITYPOINT']._serialized_start=1037
+  _globals['_DENSITYPOINT']._serialized_end=1119
+  _globals['_LANCZOSCOEFFICIENTS']._serialized_start=1121
+  _globals['_LANCZOSCOEFFICIENTS']._serialized_end=1171
 # @@protoc_insertion_point(module_scope)

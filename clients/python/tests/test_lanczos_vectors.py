@@ -1,4 +1,4 @@
-"""One problem, one spectrum, whatever the client: proto/testdata/spectrum.json."""
+"""One problem, one spectrum, whatever the client: proto/testdata/lanczos.json."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from multirate import Client, RunConfig
 from multirate.torch import curvature
 from vectors import TESTDATA
 
-CASE: dict[str, Any] = json.loads((TESTDATA / "spectrum.json").read_text())
+CASE: dict[str, Any] = json.loads((TESTDATA / "lanczos.json").read_text())
 DIMENSION: int = CASE["dimension"]
 TOLERANCE: float = CASE["tolerance"]
 LARGEST: float = CASE["ritz"][0]["value"]
