@@ -151,6 +151,10 @@ func (p *Logistic) Start() []float64 { return make([]float64, p.data.columns) }
 // LowerBound is 0.
 func (p *Logistic) LowerBound() float64 { return 0 }
 
+// Data returns the rows of features, one after another, and the labels, for
+// trainers in other languages; both are the problem's own.
+func (p *Logistic) Data() (features, labels []float64) { return p.data.features, p.data.target }
+
 // Minimum is the least loss by Newton's method, computed once.
 func (p *Logistic) Minimum() float64 { return p.least().loss }
 

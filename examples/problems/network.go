@@ -100,6 +100,19 @@ func (p *Network) Start() []float64 { return slices.Clone(p.start) }
 // LowerBound is 0.
 func (p *Network) LowerBound() float64 { return 0 }
 
+// Data returns the images, row by row with 196 inputs each, and their labels, for
+// trainers in other languages.
+func (p *Network) Data() (images, labels []float64) {
+	images = make([]float64, len(p.images)*networkInputs)
+	for i, image := range p.images {
+		for _, pixel := range image {
+			images[i*networkInputs+pixel.input] = pixel.value
+		}
+		labels = append(labels, float64(p.labels[i]))
+	}
+	return images, labels
+}
+
 // Gradient fills g by back-propagation.
 func (p *Network) Gradient(x, g []float64) float64 {
 	clear(g)

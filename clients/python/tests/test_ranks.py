@@ -11,8 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+import torch.distributed as dist
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 
-from multirate import Client, RunConfig, Sidecar
+from multirate import Client, RunConfig, Sidecar, UnsupportedOptimizerError
+from multirate.torch import MultirateLR
 
 WORKER = Path(__file__).parent / "rank.py"
 SOURCE = Path(__file__).parents[1] / "src"
@@ -58,3 +63,15 @@ def test_a_refusal_ends_all_ranks(sidecar: Sidecar, tmp_path: Path) -> None:
     first, second = launch("refused", sidecar.target, tmp_path)
     assert first["error"] == "InvalidRequestError"
     assert second["error"] == "MultirateError"
+
+
+def test_sharded_tensors_are_refused(client: Client, tmp_path: Path) -> None:
+    """A DTensor's length is the whole one, its numbers are this rank's: the sketch would be wrong."""
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
+    try:
+        model = torch.nn.Linear(4, 2)
+        fully_shard(model, mesh=init_device_mesh("cpu", (1,)))
+        with pytest.raises(UnsupportedOptimizerError, match="shard="):
+            MultirateLR(torch.optim.SGD(model.parameters()), client, process_group=True)
+    finally:
+        dist.destroy_process_group()

@@ -425,6 +425,11 @@ def _refuse_waiting(*, batch: str, scaler: Any, upcoming: bool, process_group: A
 def _refuse_unsupported(optimizer: Optimizer, mini: bool) -> None:
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"{type(optimizer).__name__} is not a torch.optim.Optimizer")
+    if any(hasattr(p, "to_local") for group in optimizer.param_groups for p in group["params"]):
+        raise UnsupportedOptimizerError(
+            "parameters sharded by fully_shard (DTensor) are not offered yet: give the optimizer plain "
+            "tensors, this rank's shards, with shard=(offset, dimension), or use DistributedDataParallel"
+        )
     if isinstance(optimizer, SGD):
         return
     if type(optimizer) is not torch.optim.SGD:
