@@ -380,10 +380,15 @@ func (c *Controller) watchLosses(o Observation, held bool) {
 		b.average(o.Loss)
 		outgrown = outgrown || b.Batches > lossMemory && c.grown(b.Smooth, b.Best)
 	}
-	if !(blown && b.Calm > blownCalm) && !(outgrown && b.Calm > calm) {
-		return
+	if blown && b.Calm > blownCalm || outgrown && b.Calm > calm {
+		c.halve()
 	}
-	b.Batches, b.Calm = 0, 0 // growth is measured anew from here
+}
+
+// halve answers an alarm. Growth is measured anew from here.
+func (c *Controller) halve() {
+	b := &c.s.Bursts
+	b.Batches, b.Calm = 0, 0
 	if b.Ceiling > 0 {
 		b.Ceiling /= 2
 		b.Sharpness = max(b.Sharpness, c.sharpRate(1)/b.Ceiling)

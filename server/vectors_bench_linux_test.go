@@ -137,7 +137,10 @@ func rawSocket(b *testing.B, path string, bytes int) func() error {
 		if err != nil {
 			return
 		}
-		for own := buffer(); receive(c, own) == nil && send(c, own) == nil; {
+		for own := buffer(); ; {
+			if receive(c, own) != nil || send(c, own) != nil {
+				break
+			}
 		}
 		_ = c.Close()
 	}()
@@ -166,11 +169,17 @@ func (rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
 	return nil
 }
 
+// messages is either end of a gRPC stream.
+type messages interface {
+	SendMsg(m any) error
+	RecvMsg(m any) error
+}
+
 // bareStream is a gRPC stream of chunks that nobody looks at, all of one buffer.
 // A nil codec is gRPC's own for Protocol Buffers.
 func bareStream(ctx context.Context, b *testing.B, path string, codec encoding.CodecV2, bytes, chunk int) func() error {
 	data := make([]byte, chunk)
-	send := func(s grpc.Stream) error {
+	send := func(s messages) error {
 		for left := bytes; left > 0; left -= chunk {
 			var m any = &pb.VectorChunk{Data: data[:min(left, chunk)]}
 			if codec != nil {
@@ -182,7 +191,7 @@ func bareStream(ctx context.Context, b *testing.B, path string, codec encoding.C
 		}
 		return nil
 	}
-	receive := func(s grpc.Stream) error {
+	receive := func(s messages) error {
 		for left := bytes; left > 0; {
 			if codec == nil {
 				var m pb.VectorChunk

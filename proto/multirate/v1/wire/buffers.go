@@ -42,7 +42,6 @@ func WholeElements(data [][]byte, width int) iter.Seq[[]byte] {
 				if !yield(cut[:width]) {
 					return
 				}
-				have = 0
 			}
 			whole := len(piece) - len(piece)%width
 			if whole > 0 && !yield(piece[:whole]) {
